@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // A State is what a kernel holds, or must hold. As a wish it is whole: an
@@ -120,4 +122,43 @@ func (c Changes) Len() int {
 
 func comparePrefix(a, b netip.Prefix) int {
 	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// String says in words what changes: "set 1 link, 2 routes; delete 1 neighbor".
+// It is empty if nothing does.
+func (c Changes) String() string {
+	set := tally(
+		count{len(c.SetLinks), "link", "links"}, count{len(c.SetAddresses), "address", "addresses"},
+		count{len(c.SetSysctls), "sysctl", "sysctls"}, count{len(c.SetRoutes), "route", "routes"},
+		count{len(c.SetNeighbors), "neighbor", "neighbors"}, count{len(c.SetForwards), "FDB entry", "FDB entries"})
+	del := tally(
+		count{len(c.DelAddresses), "address", "addresses"}, count{len(c.DelRoutes), "route", "routes"},
+		count{len(c.DelNeighbors), "neighbor", "neighbors"}, count{len(c.DelForwards), "FDB entry", "FDB entries"})
+	var parts []string
+	if set != "" {
+		parts = append(parts, "set "+set)
+	}
+	if del != "" {
+		parts = append(parts, "delete "+del)
+	}
+	return strings.Join(parts, "; ")
+}
+
+type count struct {
+	n         int
+	one, many string
+}
+
+func tally(counts ...count) string {
+	var parts []string
+	for _, c := range counts {
+		switch c.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+c.one)
+		default:
+			parts = append(parts, strconv.Itoa(c.n)+" "+c.many)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
