@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subnet
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	dual   = Pools{V4: pool("10.3.0.0/16", 24), V6: pool("fc00::/48", 64)}
+	v4only = Pools{V4: dual.V4}
+	v6only = Pools{V6: dual.V6}
+)
+
+// lease makes a lease of node from "subnet@uplink" texts, one per family.
+func lease(node string, ends ...string) Lease {
+	l := Lease{Node: node, Backend: "vxlan"}
+	for _, end := range ends {
+		s, u, _ := strings.Cut(end, "@")
+		var e Endpoint
+		if s != "" {
+			e.Subnet = prefix(s)
+		}
+		if u != "" {
+			e.Uplink = addr(u)
+		}
+		if e.Uplink.Is4() || e.Subnet.Addr().Is4() {
+			l.V4 = e
+		} else {
+			l.V6 = e
+		}
+	}
+	return l
+}
+
+func reservation(ends ...string) Lease {
+	l := lease("", ends...)
+	l.Backend = ""
+	return l
+}
+
+func claim(pools Pools, ends ...string) Claim {
+	c := ClaimOf(lease("n1", ends...))
+	c.Pools = pools
+	return c
+}
+
+func first(int) int { return 0 }
+
+func TestChoose(t *testing.T) {
+	const up4, up6 = "@192.168.0.1", "@fd01::1"
+	for _, c := range []struct {
+		name    string
+		claim   Claim
+		leases  []Lease
+		want    Lease
+		release []Lease
+	}{
+		{
+			name:  "first free",
+			claim: claim(v4only, up4),
+			want:  lease("n1", "10.3.1.0/24"+up4),
+		}, {
+			name:   "free between others",
+			claim:  claim(v4only, up4),
+			leases: []Lease{lease("n2", "10.3.1.0/24@192.168.0.2"), lease("n3", "10.3.2.0/23@192.168.0.3")},
+			want:   lease("n1", "10.3.4.0/24"+up4),
+		}, {
+			name:   "ours is kept, before the previous one",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{lease("n1", "10.3.7.0/24"+up4)},
+			want:   lease("n1", "10.3.7.0/24"+up4),
+		}, {
+			name:   "ours is kept with a new uplink",
+			claim:  claim(v4only, up4),
+			leases: []Lease{lease("n1", "10.3.7.0/24@192.168.0.99")},
+			want:   lease("n1", "10.3.7.0/24"+up4),
+		}, {
+			name:   "flannel's of our uplink is taken over",
+			claim:  claim(v4only, up4),
+			leases: []Lease{lease("", "10.3.7.0/24"+up4), lease("", "10.3.1.0/24@192.168.0.2")},
+			want:   lease("n1", "10.3.7.0/24"+up4),
+		}, {
+			name:   "a reservation is taken",
+			claim:  claim(v4only, up4),
+			leases: []Lease{reservation("10.3.77.0/24" + up4)},
+			want:   lease("n1", "10.3.77.0/24"+up4),
+		}, {
+			name:   "another's reservation is left alone",
+			claim:  claim(v4only, up4),
+			leases: []Lease{reservation("10.3.1.0/24@192.168.0.2")},
+			want:   lease("n1", "10.3.2.0/24"+up4),
+		}, {
+			name:   "a reservation that another's lease overlaps is not taken, and not released",
+			claim:  claim(v4only, up4),
+			leases: []Lease{reservation("10.3.2.0/24" + up4), lease("n2", "10.3.2.0/25@192.168.0.2")},
+			want:   lease("n1", "10.3.1.0/24"+up4),
+		}, {
+			name:   "another node's with our uplink is not ours",
+			claim:  claim(v4only, "10.3.7.0/24"+up4),
+			leases: []Lease{lease("n2", "10.3.7.0/24"+up4)},
+			want:   lease("n1", "10.3.1.0/24"+up4),
+		}, {
+			name:  "previous is free",
+			claim: claim(v4only, "10.3.8.0/24"+up4),
+			want:  lease("n1", "10.3.8.0/24"+up4),
+		}, {
+			name:   "previous is overlapped",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{lease("n2", "10.3.8.64/26@192.168.0.2")},
+			want:   lease("n1", "10.3.1.0/24"+up4),
+		}, {
+			name:    "ours is out of range, previous too",
+			claim:   claim(v4only, "10.9.8.0/24"+up4),
+			leases:  []Lease{lease("n1", "10.9.8.0/24"+up4)},
+			want:    lease("n1", "10.3.1.0/24"+up4),
+			release: []Lease{lease("n1", "10.9.8.0/24"+up4)},
+		}, {
+			name:    "ours has the wrong length",
+			claim:   claim(v4only, up4),
+			leases:  []Lease{lease("n1", "10.3.4.0/23"+up4)},
+			want:    lease("n1", "10.3.1.0/24"+up4),
+			release: []Lease{lease("n1", "10.3.4.0/23"+up4)},
+		}, {
+			name:    "of two the one that pods live on is kept",
+			claim:   claim(v4only, "10.3.9.0/24"+up4),
+			leases:  []Lease{lease("n1", "10.3.7.0/24"+up4), lease("n1", "10.3.9.0/24"+up4)},
+			want:    lease("n1", "10.3.9.0/24"+up4),
+			release: []Lease{lease("n1", "10.3.7.0/24"+up4)},
+		}, {
+			name:   "a later reservation does not move a node, and stays",
+			claim:  claim(v4only, up4),
+			leases: []Lease{lease("n1", "10.3.9.0/24"+up4), reservation("10.3.7.0/24" + up4)},
+			want:   lease("n1", "10.3.9.0/24"+up4),
+		}, {
+			name:   "IPv6 only: 0.0.0.0 is nobody's address",
+			claim:  claim(v6only, up6),
+			leases: []Lease{lease("", "fc00:0:0:1::/64@fd01::2")},
+			want:   lease("n1", "fc00:0:0:2::/64"+up6),
+		}, {
+			name:  "dual stack takes one position",
+			claim: claim(dual, up4, up6),
+			leases: []Lease{
+				lease("n2", "10.3.1.0/24@192.168.0.2", "fc00:0:0:9::/64@fd01::2"),
+			},
+			want: lease("n1", "10.3.2.0/24"+up4, "fc00:0:0:2::/64"+up6),
+		}, {
+			name:  "dual stack where the position is taken",
+			claim: claim(dual, up4, up6),
+			leases: []Lease{
+				lease("n2", "10.3.9.0/24@192.168.0.2", "fc00:0:0:1::/64@fd01::2"),
+			},
+			want: lease("n1", "10.3.1.0/24"+up4, "fc00:0:0:2::/64"+up6),
+		}, {
+			name:    "an IPv4 lease gains IPv6",
+			claim:   claim(dual, up4, up6),
+			leases:  []Lease{lease("n1", "10.3.17.0/24"+up4)},
+			want:    lease("n1", "10.3.17.0/24"+up4, "fc00:0:0:11::/64"+up6),
+			release: []Lease{lease("n1", "10.3.17.0/24"+up4)},
+		}, {
+			name:    "an IPv6 lease gains IPv4",
+			claim:   claim(dual, up4, up6),
+			leases:  []Lease{lease("n1", "fc00:0:0:11::/64"+up6)},
+			want:    lease("n1", "10.3.17.0/24"+up4, "fc00:0:0:11::/64"+up6),
+			release: []Lease{lease("n1", "fc00:0:0:11::/64"+up6)},
+		}, {
+			name:    "dual stack is left",
+			claim:   claim(v4only, up4),
+			leases:  []Lease{lease("n1", "10.3.17.0/24"+up4, "fc00:0:0:11::/64"+up6)},
+			want:    lease("n1", "10.3.17.0/24"+up4),
+			release: []Lease{lease("n1", "10.3.17.0/24"+up4, "fc00:0:0:11::/64"+up6)},
+		}, {
+			name:    "one half fits",
+			claim:   claim(dual, up4, up6),
+			leases:  []Lease{lease("n1", "10.3.17.0/24"+up4, "fc77:0:0:11::/64"+up6)},
+			want:    lease("n1", "10.3.17.0/24"+up4, "fc00:0:0:11::/64"+up6),
+			release: []Lease{lease("n1", "10.3.17.0/24"+up4, "fc77:0:0:11::/64"+up6)},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for range 4 {
+				rand.Shuffle(len(c.leases), func(i, j int) { c.leases[i], c.leases[j] = c.leases[j], c.leases[i] })
+				got, release, err := Choose(c.claim, c.leases, first)
+				if err != nil || got != c.want || !slices.Equal(release, c.release) {
+					t.Fatalf("Choose = %+v, release %+v, %v\nwant %+v, release %+v", got, release, err, c.want, c.release)
+				}
+			}
+		})
+	}
+}
+
+func TestChoosePicksAmongTheFirstHundred(t *testing.T) {
+	got, _, err := Choose(claim(v4only, "@192.168.0.1"), nil, func(n int) int {
+		if n != spread {
+			t.Errorf("pick of %d; want of %d", n, spread)
+		}
+		return n - 1
+	})
+	if want := prefix("10.3.100.0/24"); err != nil || got.V4.Subnet != want {
+		t.Errorf("Choose = %v, %v; want %v", got.V4.Subnet, err, want)
+	}
+}
+
+func TestChooseFails(t *testing.T) {
+	full := []Lease{lease("n2", "10.3.0.0/17@192.168.0.2"), lease("n3", "10.3.128.0/17@192.168.0.3")}
+	own, release, err := Choose(claim(v4only, "@192.168.0.1"), full, first)
+	if !errors.Is(err, ErrNoFreeSubnet) || own != (Lease{}) || release != nil {
+		t.Fatalf("Choose = %v, %v, %v; want ErrNoFreeSubnet alone", own, release, err)
+	}
+	for _, want := range []string{"10.3.0.0/16", "/24", "255", "2 leases", "SubnetLen"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+	if _, _, err := Choose(claim(Pools{}), nil, first); err == nil || errors.Is(err, ErrNoFreeSubnet) {
+		t.Errorf("Choose without families = %v; want an error of its own", err)
+	}
+}
+
+func TestMine(t *testing.T) {
+	c := claim(dual, "@192.168.0.1", "@fd01::1")
+	for _, tc := range []struct {
+		name string
+		l    Lease
+		want bool
+	}{
+		{"our node", lease("n1", "10.3.1.0/24@192.168.0.9"), true},
+		{"another node with our uplink", lease("n2", "10.3.1.0/24@192.168.0.1"), false},
+		{"no node, our uplink", lease("", "10.3.1.0/24@192.168.0.1"), true},
+		{"no node, our IPv4 uplink, another IPv6 one", lease("", "10.3.1.0/24@192.168.0.1", "fc00:0:0:1::/64@fd01::9"), true},
+		{"no node, another IPv4 uplink, our IPv6 one", lease("", "10.3.1.0/24@192.168.0.9", "fc00:0:0:1::/64@fd01::1"), false},
+		{"no node, our IPv6 uplink", lease("", "fc00:0:0:1::/64@fd01::1"), true},
+		{"no node, no uplink", lease("", "10.3.1.0/24"), false},
+		{"no node, unspecified uplink", lease("", "10.3.1.0/24@0.0.0.0"), false},
+		{"zero", Lease{}, false},
+	} {
+		if got := Mine(c, tc.l); got != tc.want {
+			t.Errorf("%s: Mine = %v; want %v", tc.name, got, tc.want)
+		}
+	}
+	for _, bare := range []Claim{{Node: "n1"}, claim(dual, "@0.0.0.0", "@::")} {
+		for _, l := range []Lease{lease("", "10.3.1.0/24"), lease("", "10.3.1.0/24@0.0.0.0"), lease("", "fc00:0:0:1::/64@::")} {
+			if Mine(bare, l) {
+				t.Errorf("Mine(%v, %v) without addresses; want false", bare, l)
+			}
+		}
+	}
+}
+
+// TestChooseHistories plays nodes that come, change, go and come back in any
+// order, and checks after each step that no two nodes' subnets overlap, that
+// each fits, and that who holds a fitting lease keeps it.
+func TestChooseHistories(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		small := Pools{V4: pool("10.3.0.0/23", 27), V6: pool("fc00::/60", 64)}
+		if seed%3 == 1 {
+			small.V6 = Pool{}
+		} else if seed%3 == 2 {
+			small.V4 = Pool{}
+		}
+		store := map[string]Lease{}
+		previous := map[string]Lease{}
+		var foreign []Lease
+		if small.V4.Enabled() {
+			foreign = append(foreign, lease("alien", "10.3.0.64/26@192.168.9.9"))
+		}
+		for range 200 {
+			node := fmt.Sprintf("n%d", r.IntN(24))
+			if r.IntN(4) == 0 {
+				delete(store, node)
+				continue
+			}
+			c := ClaimOf(previous[node])
+			c.Node, c.Pools = node, small
+			all := slices.Clone(foreign)
+			for _, l := range store {
+				all = append(all, l)
+			}
+			own, release, err := Choose(c, all, r.IntN)
+			if errors.Is(err, ErrNoFreeSubnet) {
+				if len(store) < 11 {
+					t.Fatalf("seed %d: %v with %d leases", seed, err, len(store))
+				}
+				continue
+			}
+			if old, held := store[node]; held && (own.V4.Subnet != old.V4.Subnet || own.V6.Subnet != old.V6.Subnet || len(release) > 0) {
+				t.Fatalf("seed %d: %s moved from %v to %v, releasing %v", seed, node, old, own, release)
+			}
+			if small.V4.Enabled() != small.V4.Contains(own.V4.Subnet) || small.V6.Enabled() != small.V6.Contains(own.V6.Subnet) {
+				t.Fatalf("seed %d: %v does not fit", seed, own)
+			}
+			store[node], previous[node] = own, own
+			for _, l := range all {
+				if l.Node != node && overlap(l, own) {
+					t.Fatalf("seed %d: %v overlaps %v", seed, own, l)
+				}
+			}
+		}
+	}
+}
+
+func overlap(a, b Lease) bool {
+	hit := func(p, q netip.Prefix) bool { return p.IsValid() && q.IsValid() && p.Overlaps(q) }
+	return hit(a.V4.Subnet, b.V4.Subnet) || hit(a.V6.Subnet, b.V6.Subnet)
+}
+
+func BenchmarkChoose15000(b *testing.B) {
+	pools := Pools{V4: pool("10.0.0.0/8", 24), V6: pool("fc00::/40", 64)}
+	leases := many(pools, 15000)
+	c := claim(pools, "@192.168.0.1", "@fd01::1")
+	for b.Loop() {
+		if _, _, err := Choose(c, leases, first); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
