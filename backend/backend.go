@@ -41,7 +41,7 @@ type Backend interface {
 	PodMTU(self Self) int
 
 	// Peer returns the entries for one peer. An error means that the peer's
-	// lease is wrong or of no use to us; it says what was seen and what would
-	// be right.
+	// lease, or one family of it, is wrong or of no use to us; it says what was
+	// seen and what would be right. The entries hold for the rest.
 	Peer(self Self, peer subnet.Lease) (Entries, error)
 }
