@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reconcile runs a round again and again until it has nothing to do.
+// It knows nothing of networks.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Delays after a failed round: the first one, doubled with each further
+// failure up to the last.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)
+
+// A Loop calls Round at start, on each Kick, when the last round asked for it,
+// and after a failure. Kicks that come together, or while a round runs, make
+// one round.
+type Loop struct {
+	name  string
+	log   *slog.Logger
+	round Round
+	kick  chan struct{}
+}
+
+// A Round does all that there is to do, and is safe to repeat. It returns when
+// it is to run again even if nothing kicks; 0 means never.
+type Round func(ctx context.Context) (again time.Duration, err error)
+
+// New returns a Loop that does not run yet.
+func New(name string, log *slog.Logger, round Round) *Loop {
+	return &Loop{name: name, log: log, round: round, kick: make(chan struct{}, 1)}
+}
+
+// Kick asks for a round soon. It never blocks and may be called from any
+// goroutine, before Run too.
+func (l *Loop) Kick() {
+	select {
+	case l.kick <- struct{}{}:
+	default: // one is due already
+	}
+}
+
+// Run runs rounds until ctx ends, and returns nil then. It logs the change to
+// failing and back, once each; a different failure is a change too.
+func (l *Loop) Run(ctx context.Context) error {
+	retry, failing := firstRetry, ""
+	for {
+		select { // this round serves all kicks so far
+		case <-l.kick:
+		default:
+		}
+		again, err := l.round(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		switch {
+		case err == nil && failing != "":
+			l.log.Info("works again", "loop", l.name)
+			failing = ""
+		case err != nil && err.Error() != failing:
+			failing = err.Error()
+			l.log.Error("round failed, will be tried again", "loop", l.name, "err", err)
+		}
+		if err == nil {
+			retry = firstRetry
+		} else {
+			again, retry = retry, min(2*retry, lastRetry)
+		}
+		if !l.wait(ctx, again) {
+			return nil
+		}
+	}
+}
+
+// wait returns true when the next round is due, false when ctx has ended.
+func (l *Loop) wait(ctx context.Context, again time.Duration) bool {
+	var due <-chan time.Time
+	if again > 0 {
+		timer := time.NewTimer(again)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-l.kick:
+		return true
+	case <-due:
+		return true
+	}
+}
