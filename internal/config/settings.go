@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// Settings are what percaled was started with: one field per flag, in the
+// flags' order. They come from Parse, checked, and are not changed after.
+type Settings struct {
+	EtcdEndpoints []string // URLs, http or https, at least one
+	EtcdPrefix    string   // clean path without a slash at its end
+	EtcdCertFile  string   // with EtcdKeyFile, or both empty
+	EtcdKeyFile   string
+	EtcdCAFile    string // "": the system's roots
+	EtcdUsername  string // with EtcdPassword, or both empty
+	EtcdPassword  Secret
+
+	Ifaces        []string // names or addresses, in order of preference
+	IfaceRegexes  []*regexp.Regexp
+	IfaceCanReach netip.Addr // zero: not given
+	PublicIP      netip.Addr // zero: the uplink's own
+	PublicIPv6    netip.Addr // zero: the uplink's own
+
+	NodeName    string // never empty
+	SubnetFile  string
+	RunDir      string
+	StateDir    string
+	RenewMargin time.Duration // before a lease ends
+
+	IPMasq                   bool
+	IPMasqFullyRandomDisable bool
+	IptablesForwardRules     bool
+	IptablesResync           time.Duration
+	IPBlackholeRoute         bool
+
+	HealthzIP   netip.Addr
+	HealthzPort int // 0: no server
+
+	KubeSubnetMgr             bool // false: Parse refuses true as long as there is no such store
+	KubeAPIURL                string
+	KubeconfigFile            string
+	KubeAnnotationPrefix      string
+	NetConfigPath             string
+	SetNodeNetworkUnavailable bool
+
+	Verbosity int // klog's level
+}
+
+// Debug reports whether to log debug messages, which klog has from level 1 on.
+func (s Settings) Debug() bool { return s.Verbosity > 0 }
+
+// Changed returns the flags whose value is not the default, as name and value
+// in the flags' order. Secrets are hidden.
+func (s Settings) Changed() []slog.Attr {
+	d := defaults()
+	was := options(&d)
+	var changed []slog.Attr
+	for i, o := range options(&s) {
+		if text := o.show(); text != was[i].show() {
+			changed = append(changed, slog.String(o.name, text))
+		}
+	}
+	return changed
+}
+
+// LogValue logs what differs from the defaults, as one group.
+func (s Settings) LogValue() slog.Value { return slog.GroupValue(s.Changed()...) }
+
+func defaults() Settings {
+	return Settings{
+		EtcdEndpoints:             []string{"http://127.0.0.1:4001", "http://127.0.0.1:2379"},
+		EtcdPrefix:                "/coreos.com/network",
+		SubnetFile:                "/run/flannel/subnet.env",
+		RunDir:                    "/run/percale",
+		StateDir:                  "/var/lib/percale",
+		RenewMargin:               time.Hour,
+		IptablesForwardRules:      true,
+		IptablesResync:            5 * time.Second,
+		HealthzIP:                 netip.IPv4Unspecified(),
+		KubeAnnotationPrefix:      "flannel.alpha.coreos.com",
+		NetConfigPath:             "/etc/kube-flannel/net-conf.json",
+		SetNodeNetworkUnavailable: true,
+	}
+}
