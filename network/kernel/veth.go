@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/percale-net/percale/network"
+)
+
+// DelLink deletes the link of that name; an absent one is success. Its
+// addresses, routes and entries go with it, and so does a veth's other end.
+func (c *Conn) DelLink(_ context.Context, name string) error {
+	index, err := c.index(name)
+	if err == nil {
+		var e encoder
+		e.begin(unix.RTM_DELLINK, 0)
+		e.ifInfo(ifInfo{index: index})
+		e.end()
+		err = c.change(e.buf)
+	}
+	if err != nil && !gone(err) {
+		return fmt.Errorf("delete link %s: %w", name, err)
+	}
+	return nil
+}
+
+// AddVeth makes a veth pair with one end in each namespace, which may be the
+// same. The other end is born in its namespace, so that nothing sees it under
+// another name or in another place. After an error there is neither end.
+func AddVeth(a *Conn, aEnd network.Link, b *Conn, bEnd network.Link) error {
+	master, err := a.required(aEnd.Master)
+	if err != nil {
+		return fmt.Errorf("add veth %s: %w", aEnd.Name, err)
+	}
+	var e encoder
+	e.begin(unix.RTM_NEWLINK, createNew)
+	e.newLink(aEnd)
+	if master != 0 {
+		e.u32(unix.IFLA_MASTER, uint32(master))
+	}
+	info := e.nest(unix.IFLA_LINKINFO)
+	e.attr(unix.IFLA_INFO_KIND, []byte(network.KindVeth))
+	data := e.nest(unix.IFLA_INFO_DATA)
+	peer := e.nest(vethInfoPeer)
+	down := bEnd
+	down.Up = false // it has no other end yet that would let it be up
+	e.newLink(down)
+	e.u32(unix.IFLA_NET_NS_FD, uint32(b.ns.Fd()))
+	e.close(peer)
+	e.close(data)
+	e.close(info)
+	e.end()
+	if err := a.change(e.buf); err != nil {
+		return fmt.Errorf("add veth %s with peer %s: %w", aEnd.Name, bEnd.Name, err)
+	}
+	aEnd.Kind, bEnd.Kind = network.KindVeth, network.KindVeth
+	ctx := context.Background()
+	if err := errors.Join(a.settle(ctx, aEnd, true), b.settle(ctx, bEnd, true)); err != nil {
+		return fmt.Errorf("add veth %s with peer %s: %w", aEnd.Name, bEnd.Name, errors.Join(err, a.DelLink(ctx, aEnd.Name)))
+	}
+	return nil
+}
