@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/percale-net/percale/subnet"
+)
+
+func TestMemory(t *testing.T) {
+	var mu sync.Mutex
+	stores := map[*testing.T]*Memory{}
+	Run(t, func(t *testing.T) subnet.Store {
+		mu.Lock()
+		defer mu.Unlock()
+		if stores[t] == nil {
+			stores[t] = New()
+		}
+		return stores[t]
+	})
+}
+
+func TestMemoryFails(t *testing.T) {
+	m, broken := New(), errors.New("broken")
+	m.Put(Lease("n1", 1))
+	m.Fail(broken)
+	w := StartWatch(t, m)
+	if err := w.AwaitFault(t, false); !errors.Is(err, broken) || len(w.Snapshots()) != 0 {
+		t.Errorf("fault = %v with %d snapshots; want %v and none", err, len(w.Snapshots()), broken)
+	}
+	if _, err := m.Publish(t.Context(), Lease("n2", 2)); !errors.Is(err, broken) {
+		t.Errorf("Publish = %v; want %v", err, broken)
+	}
+	if err := m.Release(t.Context(), Lease("n1", 1)); !errors.Is(err, broken) {
+		t.Errorf("Release = %v; want %v", err, broken)
+	}
+	m.Fail(nil)
+	w.AwaitFault(t, true)
+	w.AwaitLeases(t, Lease("n1", 1))
+}
+
+func TestMemoryReserves(t *testing.T) {
+	m, own := New(), Lease("n1", 1)
+	reservation := subnet.Lease{V4: subnet.Endpoint{Subnet: own.V4.Subnet, Uplink: own.V4.Uplink}}
+	m.Reserve(reservation)
+	if _, err := m.Publish(t.Context(), Lease("n2", 1)); err != nil { // Lease gives n2 the same uplink
+		t.Fatal(err)
+	}
+	m.Delete(own)
+	m.Reserve(reservation)
+	for range 2 {
+		if expires, err := m.Publish(t.Context(), own); err != nil || !expires.IsZero() {
+			t.Errorf("Publish on our reservation = %v, %v; want the zero time", expires, err)
+		}
+	}
+	other := Lease("n2", 2)
+	other.V4.Subnet = own.V4.Subnet
+	if _, err := m.Publish(t.Context(), other); !errors.Is(err, subnet.ErrTaken) {
+		t.Errorf("Publish on another's reservation = %v; want ErrTaken", err)
+	}
+}
+
+func TestMemoryWrites(t *testing.T) {
+	m, l := New(), Lease("n1", 1)
+	for range 3 {
+		if _, err := m.Publish(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := m.Writes(); got != 1 {
+		t.Errorf("%d writes; want 1", got)
+	}
+	m.Refuse(subnet.Refusal{Lease: "x", Reason: "bad"})
+	w := StartWatch(t, m)
+	w.Await(t, "the refusal", func(s subnet.Snapshot) bool { return len(s.Refused) == 1 })
+}
