@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/percale-net/percale/network"
+	"github.com/percale-net/percale/network/firewall/podmasq"
+	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// storeTimeout bounds the wait for other processes that reserve addresses.
+const storeTimeout = 20 * time.Second
+
+// add wires the container's interface and prints the result. After an error
+// nothing of it is left, but a bridge that was made may stay: other pods may
+// be about to use it.
+func add(args *skel.CmdArgs) error {
+	c, err := parseConfig(args.StdinData)
+	if err != nil {
+		return err
+	}
+	j, err := newJob(c, args)
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	ctx := context.Background()
+	result, err := j.run(ctx)
+	if err != nil {
+		return j.undo(ctx, coded(types.ErrInternal, err))
+	}
+	return types.PrintResult(result, c.CNIVersion)
+}
+
+// A job is one ADD.
+type job struct {
+	config    config
+	settings  settings
+	plan      plan
+	store     local.Store
+	own       local.Owner
+	netns     string
+	host, pod *kernel.Conn
+	undos     []func(context.Context) error // of what was done, in order
+}
+
+// newJob checks all that can be checked before anything is changed.
+func newJob(c config, args *skel.CmdArgs) (*job, error) {
+	own, err := owner(args)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{config: c, own: own, netns: args.Netns}
+	if j.settings, err = c.settings(); err != nil {
+		return nil, err
+	}
+	if j.store, err = c.store(); err != nil {
+		return nil, err
+	}
+	e, err := readEnv(c, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if j.plan, err = newPlan(j.settings, e, kernelHasIPv6()); err != nil {
+		return nil, codef(types.ErrInvalidNetworkConfig, "%s and delegate: %w", c.SubnetFile, err)
+	}
+	if _, err = j.plan.attachment(j.own, nil); err != nil {
+		return nil, err
+	}
+	if j.pod, err = openPod(args.Netns); err != nil {
+		return nil, coded(types.ErrInvalidNetNS, err)
+	}
+	if j.host, err = kernel.Open(""); err != nil {
+		return nil, errors.Join(err, j.pod.Close())
+	}
+	return j, nil
+}
+
+// owner returns whom a call is about.
+func owner(args *skel.CmdArgs) (local.Owner, error) {
+	own := local.Owner{Container: args.ContainerID, Ifname: args.IfName}
+	if err := own.Check(); err != nil {
+		return local.Owner{}, coded(types.ErrInvalidEnvironmentVariables, err)
+	}
+	return own, nil
+}
+
+func (j *job) close() { _ = errors.Join(j.host.Close(), j.pod.Close()) } // nothing is lost by a failure
+
+// run does the job up to its result.
+func (j *job) run(ctx context.Context) (types.Result, error) {
+	have, err := j.host.ReadLinks(ctx, j.bridgeScope())
+	if err != nil {
+		return nil, err
+	}
+	if err := j.refuseAttached(ctx, have); err != nil {
+		return nil, err
+	}
+	addrs, err := j.reserve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a, err := j.plan.attachment(j.own, addrs)
+	if err != nil {
+		return nil, err
+	}
+	a.MAC = j.settings.mac
+	bridge, err := j.ensureBridge(ctx, have)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.wire(ctx, a); err != nil {
+		return nil, err
+	}
+	if j.plan.masquerade {
+		if err := j.masquerade(addrs); err != nil {
+			return nil, err
+		}
+	}
+	return newResult(j, bridge, a), nil
+}
+
+// refuseAttached fails where the container has the interface already. The
+// specification forbids a second ADD, and undoing one must not take the first
+// one down.
+func (j *job) refuseAttached(ctx context.Context, host network.State) error {
+	port, _ := pod.HostEnd(j.own.Container, j.own.Ifname)
+	if _, ok := host.Links[port]; ok {
+		return codef(codeAttached, "container %s has its interface %s already (%s is its end on the node): a DEL must come before another ADD",
+			j.own.Container, j.own.Ifname, port)
+	}
+	links, err := j.pod.Links(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := links[j.own.Ifname]; ok {
+		return codef(codeAttached, "namespace %s has an interface %s already: it must be deleted before another ADD", j.netns, j.own.Ifname)
+	}
+	return nil
+}
+
+func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	addrs, err := j.store.Reserve(ctx, j.own, j.plan.ranges)
+	if err != nil {
+		return nil, coded(types.ErrIOFailure, err)
+	}
+	j.undos = append(j.undos, func(ctx context.Context) error { return j.store.Free(ctx, j.own, addrs) })
+	return addrs, nil
+}
+
+// wire makes the veth pair, and the pod's end of it what a says.
+func (j *job) wire(ctx context.Context, a pod.Attachment) error {
+	port, inside := j.plan.bridge.Port(a), a.State()
+	end := inside.Links[a.Ifname]
+	end.Up = false // until the settings hold, which count from the moment it goes up
+	if err := kernel.AddVeth(j.host, port, j.pod, end); err != nil {
+		return err
+	}
+	j.undos = append(j.undos, func(ctx context.Context) error { return j.host.DelLink(ctx, port.Name) })
+	return apply(ctx, j.pod, network.Compare(network.NewState(), inside))
+}
+
+// masquerade hides the pod's addresses from what is outside the pod network.
+func (j *job) masquerade(addrs []netip.Addr) error {
+	j.undos = append(j.undos, func(context.Context) error { return podmasq.Del(addrs) })
+	err := podmasq.Add(addrs, j.plan.inside)
+	if errors.Is(err, podmasq.ErrNoNFTables) {
+		return codef(types.ErrInternal, "%w: start percaled with --ip-masq, so that it masquerades for all pods, or set delegate.ipMasq to false", err)
+	}
+	return err
+}
+
+// undo takes back what was done, last first, and returns cause, with what
+// could not be taken back.
+func (j *job) undo(ctx context.Context, cause *types.Error) error {
+	var errs error
+	for _, fn := range slices.Backward(j.undos) {
+		errs = errors.Join(errs, fn(ctx))
+	}
+	if errs != nil {
+		cause.Msg += "; not undone, DEL will do it: " + errs.Error()
+	}
+	return cause
+}
+
+// apply makes changes to links and what belongs to them, settings first where
+// there are links: they count from the moment a link goes up, and disable_ipv6
+// keeps addresses away.
+func apply(ctx context.Context, c *kernel.Conn, ch network.Changes) error {
+	steps := []network.Changes{
+		{SetSysctls: ch.SetSysctls},
+		{SetLinks: ch.SetLinks, SetAddresses: ch.SetAddresses, DelAddresses: ch.DelAddresses, SetRoutes: ch.SetRoutes},
+	}
+	for _, step := range steps {
+		if err := c.Apply(ctx, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}

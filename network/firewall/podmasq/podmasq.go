@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package podmasq
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Table is the name of the table, of family inet.
+const Table = "percale-pods"
+
+// ErrNoNFTables says that this kernel has no nftables, or will not let us use
+// them. The agent can masquerade instead, with iptables.
+var ErrNoNFTables = errors.New("the kernel offers no nftables")
+
+// timeout bounds one exchange with the kernel, which answers at once or, when
+// it refuses a whole transaction, less often than asked.
+const timeout = 10 * time.Second
+
+// Add masquerades what the pods send to addresses outside the networks, in the
+// network namespace of the calling thread, and makes the rules as needed. It
+// may be repeated, and several processes may do so at once; the networks of
+// the last one hold for all pods.
+func Add(pods []netip.Addr, networks []netip.Prefix) error {
+	c, err := dial()
+	if err != nil {
+		return fmt.Errorf("masquerade pod: %w", err)
+	}
+	defer c.CloseLasting()
+	if _, err := exists(c); err != nil {
+		return fmt.Errorf("masquerade pod: %w", err)
+	}
+	t := newTable()
+	if err := errors.Join(t.define(c, networks), t.elements(pods, c.SetAddElements)); err != nil {
+		return fmt.Errorf("masquerade pod: %w", err)
+	}
+	if err := c.Flush(); err != nil { // ENOENT: the module of chains for NAT is missing
+		return fmt.Errorf("masquerade pod: %w", explain(err, unix.ENOENT))
+	}
+	return nil
+}
+
+// Del ends what Add began for the pods. What is not there is success.
+func Del(pods []netip.Addr) error {
+	if len(pods) == 0 {
+		return nil
+	}
+	c, err := dial()
+	if errors.Is(err, ErrNoNFTables) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end masquerading of pod: %w", err)
+	}
+	defer c.CloseLasting()
+	there, err := exists(c)
+	if errors.Is(err, ErrNoNFTables) || err == nil && !there {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end masquerading of pod: %w", err)
+	}
+	t := newTable()
+	// Deleting what is not there would fail the whole transaction: add it first.
+	err = errors.Join(t.elements(pods, c.SetAddElements), t.elements(pods, c.SetDeleteElements), c.Flush())
+	if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
+		return fmt.Errorf("end masquerading of pod: %w", err)
+	}
+	return nil
+}
+
+// Missing returns those of the pods that are not masqueraded. Rules that were
+// changed or deleted by hand are not noticed.
+func Missing(pods []netip.Addr) ([]netip.Addr, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, fmt.Errorf("look up masqueraded pods: %w", err)
+	}
+	defer c.CloseLasting()
+	if there, err := exists(c); err != nil || !there {
+		return pods, err
+	}
+	have := make(map[netip.Addr]bool)
+	for _, s := range newTable().sets {
+		elements, err := c.GetSetElements(s)
+		if err != nil {
+			return nil, fmt.Errorf("look up masqueraded pods: %w", err)
+		}
+		for _, e := range elements {
+			if a, ok := netip.AddrFromSlice(e.Key); ok {
+				have[a] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(pods), func(a netip.Addr) bool { return have[a] }), nil
+}
+
+// exists reports whether our table is there. It is asked before a transaction
+// is sent: a kernel without nftables answers that in fewer words than the
+// library waits for.
+func exists(c *nftables.Conn) (bool, error) {
+	_, err := c.ListTableOfFamily(Table, nftables.TableFamilyINet)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, explain(err, unix.EINVAL) // EINVAL: no such part of netfilter
+}
+
+// dial connects to the namespace of the calling thread.
+func dial() (*nftables.Conn, error) {
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return c.SetDeadline(time.Now().Add(timeout))
+	}))
+	if err != nil {
+		return nil, explain(err)
+	}
+	return c, nil
+}
+
+// explain adds ErrNoNFTables to err if it is one of those, or one that only a
+// kernel without nftables gives.
+func explain(err error, those ...error) error {
+	for _, none := range append(those, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT) {
+		if errors.Is(err, none) {
+			return fmt.Errorf("%w: %w", ErrNoNFTables, err)
+		}
+	}
+	return err
+}
