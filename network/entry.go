@@ -14,14 +14,15 @@ type Address struct {
 	Prefix netip.Prefix // the address with its prefix length, not masked
 }
 
-// A Route is a unicast route of the main table.
+// A Route is a unicast or blackhole route of the main table.
 type Route struct {
-	Dst      netip.Prefix // masked
-	Via      netip.Addr   // gateway; zero: Dst is on the link
-	Link     string       // output device
-	Onlink   bool         // Via is reachable on Link although no route says so
-	Metric   uint32       // priority; IPv6 has none below 1
-	Protocol uint8        // who installed it
+	Dst       netip.Prefix // masked
+	Via       netip.Addr   // gateway; zero: Dst is on the link
+	Link      string       // output device
+	Onlink    bool         // Via is reachable on Link although no route says so
+	Blackhole bool         // packets are dropped in silence; Via and Link are empty
+	Metric    uint32       // priority; IPv6 has none below 1
+	Protocol  uint8        // who installed it
 }
 
 // A RouteKey identifies a route: the kernel tells routes to one destination

@@ -60,7 +60,11 @@ type index struct {
 
 func newIndex(c *Conn) *index { return &index{c: c, known: make(map[string]int32)} }
 
+// of returns 0 for "", which only a blackhole route has.
 func (x *index) of(name string) (int32, error) {
+	if name == "" {
+		return 0, nil
+	}
 	i, ok := x.known[name]
 	if !ok {
 		var err error

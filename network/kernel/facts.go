@@ -61,7 +61,7 @@ func (c *Conn) uplinkRoutes(ctx context.Context, names map[int32]string) ([]upli
 				return route{}, false // ours, of which there may be thousands, lead to peers
 			}
 			r, ok := decodeRoute(b)
-			return r, ok && (r.Dst.Bits() == 0 || !r.first.via.IsValid() || len(r.more) > 0)
+			return r, ok && !r.Blackhole && (r.Dst.Bits() == 0 || !r.first.via.IsValid() || len(r.more) > 0)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)

@@ -17,7 +17,7 @@ type hop struct {
 	via   netip.Addr // zero: on the link
 }
 
-// A route is a unicast route of the main table as the kernel tells it. Its
+// A route is a route of the main table as the kernel tells it. Its
 // Link is empty; where several hops are named, or one with more than a gateway
 // and a link, odd is set.
 type route struct {
@@ -28,13 +28,13 @@ type route struct {
 }
 
 // decodeRoute reads an RTM_NEWROUTE message. It is not ok for what is no
-// unicast route of the main table, and for a cached one.
+// unicast or blackhole route of the main table, and for a cached one.
 func decodeRoute(b []byte) (r route, ok bool) {
 	if len(b) < routeHdrLen {
 		return route{}, false
 	}
 	fam, bits, flags := b[0], int(b[1]), native.Uint32(b[8:])
-	if b[4] != unix.RT_TABLE_MAIN || b[7] != unix.RTN_UNICAST || flags&unix.RTM_F_CLONED != 0 {
+	if b[4] != unix.RT_TABLE_MAIN || b[7] != unix.RTN_UNICAST && b[7] != unix.RTN_BLACKHOLE || flags&unix.RTM_F_CLONED != 0 {
 		return route{}, false
 	}
 	dst := netip.IPv6Unspecified()
@@ -54,6 +54,9 @@ func decodeRoute(b []byte) (r route, ok bool) {
 		default:
 			r.decodeAttr(typ, v)
 		}
+	}
+	if b[7] == unix.RTN_BLACKHOLE {
+		r.Blackhole, r.first = true, hop{} // IPv6 names lo
 	}
 	r.Via = r.first.via
 	p, err := dst.Prefix(bits)
@@ -133,7 +136,7 @@ func (e *encoder) route(typ uint16, index int32, r network.Route) error {
 	set, is4 := typ == unix.RTM_NEWROUTE, r.Dst.Addr().Is4()
 	var scope uint8 = unix.RT_SCOPE_NOWHERE // a deletion is of any scope
 	switch {
-	case set && is4 && !r.Via.IsValid():
+	case set && is4 && !r.Via.IsValid() && !r.Blackhole:
 		scope = unix.RT_SCOPE_LINK
 	case set:
 		scope = unix.RT_SCOPE_UNIVERSE
@@ -142,18 +145,24 @@ func (e *encoder) route(typ uint16, index int32, r network.Route) error {
 	if r.Onlink {
 		flags = unix.RTNH_F_ONLINK
 	}
+	var kind uint8 = unix.RTN_UNICAST
+	if r.Blackhole {
+		kind = unix.RTN_BLACKHOLE
+	}
 	if set {
 		e.begin(typ, setOrReplace)
 	} else {
 		e.begin(typ, 0)
 	}
-	e.buf = append(e.buf, family(r.Dst.Addr()), uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Protocol, scope, unix.RTN_UNICAST)
+	e.buf = append(e.buf, family(r.Dst.Addr()), uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Protocol, scope, kind)
 	e.buf = native.AppendUint32(e.buf, flags)
 	if r.Dst.Bits() > 0 {
 		e.addr(unix.RTA_DST, r.Dst.Addr())
 	}
 	e.gateway(r.Via, is4)
-	e.u32(unix.RTA_OIF, uint32(index))
+	if !r.Blackhole {
+		e.u32(unix.RTA_OIF, uint32(index))
+	}
 	if r.Metric != 0 {
 		e.u32(unix.RTA_PRIORITY, r.Metric)
 	}
@@ -182,6 +191,10 @@ func expressible(typ uint16, r network.Route) error {
 		return errors.New("no destination")
 	case r.Dst.Addr().Is6() && r.Via.Is4():
 		return errors.New("an IPv6 route has no IPv4 gateway")
+	case r.Link == "" && !r.Blackhole:
+		return errors.New("no link")
+	case r.Blackhole && (r.Link != "" || r.Via.IsValid()):
+		return errors.New("a blackhole leads nowhere")
 	case isOdd(r):
 		return errors.New("onlink without a gateway")
 	case typ == unix.RTM_NEWROUTE && r.Dst.Addr().Is6() && r.Metric == 0:

@@ -118,8 +118,8 @@ func deletion(b []byte) []byte {
 func routeRequest(fam uint8) []byte {
 	var e encoder
 	e.begin(unix.RTM_GETROUTE, dumpAll)
-	// Kernels that do not filter ignore the table and the type.
-	e.buf = append(e.buf, fam, 0, 0, 0, unix.RT_TABLE_MAIN, 0, 0, unix.RTN_UNICAST, 0, 0, 0, 0)
+	// Kernels that do not filter ignore the table.
+	e.buf = append(e.buf, fam, 0, 0, 0, unix.RT_TABLE_MAIN, 0, 0, 0, 0, 0, 0, 0)
 	e.end()
 	return e.buf
 }

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel's rules are read over a socket of our own: the library does not
+// say when a dump was interrupted, and leaves out expressions that it does not
+// know.
+
+// errInterrupted says that the ruleset changed while it was read.
+var errInterrupted = errors.New("ruleset changed while it was read")
+
+// socketBuffer holds one datagram of the kernel, in bytes; it sends up to
+// 32 KiB at once.
+const socketBuffer = 64 << 10
+
+// genHeader is the size of what precedes the attributes of each message about
+// rules (struct nfgenmsg), in bytes.
+const genHeader = 4
+
+// open returns a netlink socket to the packet filter of namespace ns.
+func open(ns *os.File, groups ...int) (*os.File, error) {
+	fd := -1
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: a thread that has left its namespace ends here.
+		runtime.LockOSThread()
+		done <- func() (err error) {
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter namespace: %w", err)
+			}
+			fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+			return err
+		}()
+	}()
+	if err := <-done; err != nil {
+		return nil, fmt.Errorf("open netfilter socket: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "netfilter")
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind netfilter socket: %w", err), f.Close())
+	}
+	for _, g := range groups {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
+			return nil, errors.Join(fmt.Errorf("join netfilter group %d: %w", g, err), f.Close())
+		}
+	}
+	return f, nil
+}
+
+// ask sends one request for objects of family inet and returns the answers.
+// An absent object is ENOENT.
+func ask(f *os.File, kind, flags int, attrs []byte) ([][]byte, error) {
+	const header = unix.SizeofNlMsghdr + genHeader
+	b := make([]byte, header, header+len(attrs))
+	binary.NativeEndian.PutUint32(b[0:], uint32(header+len(attrs)))
+	binary.NativeEndian.PutUint16(b[4:], uint16(unix.NFNL_SUBSYS_NFTABLES<<8|kind))
+	binary.NativeEndian.PutUint16(b[6:], uint16(unix.NLM_F_REQUEST|flags))
+	b[unix.SizeofNlMsghdr] = unix.NFPROTO_INET
+	if _, err := f.Write(append(b, attrs...)); err != nil {
+		return nil, err
+	}
+	// The kernel answers before Write returns; the deadline is for one that
+	// does not answer at all.
+	if err := f.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	buf := make([]byte, socketBuffer)
+	for {
+		n, err := f.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
+		if err != nil {
+			return nil, fmt.Errorf("parse answer: %w", err)
+		}
+		for _, m := range msgs {
+			done, err := answer(m)
+			if done || err != nil {
+				return out, err
+			}
+			if len(m.Data) >= genHeader {
+				out = append(out, append([]byte(nil), m.Data[genHeader:]...))
+			}
+			if flags&unix.NLM_F_DUMP == 0 {
+				return out, nil
+			}
+		}
+	}
+}
+
+// answer reports whether m ends an answer, and how.
+func answer(m syscall.NetlinkMessage) (done bool, err error) {
+	switch {
+	case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
+		return true, errInterrupted
+	case m.Header.Type != unix.NLMSG_ERROR && m.Header.Type != unix.NLMSG_DONE:
+		return false, nil
+	case len(m.Data) < 4:
+		return true, nil
+	}
+	if errno := syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Data))); errno != 0 {
+		return true, errno
+	}
+	return true, nil
+}
+
+// attributes passes the netlink attributes in b, without flags and padding. It
+// stops at what is none.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofNlAttr {
+			n := int(binary.NativeEndian.Uint16(b))
+			if n < unix.SizeofNlAttr || n > len(b) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if !yield(kind, b[unix.SizeofNlAttr:n]) {
+				return
+			}
+			b = b[min((n+3)&^3, len(b)):]
+		}
+	}
+}
+
+// text encodes one attribute that is a string.
+func text(kind uint16, s string) []byte {
+	n := unix.SizeofNlAttr + len(s) + 1
+	b := binary.NativeEndian.AppendUint16(nil, uint16(n))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, s...)
+	return append(b, make([]byte, (n+3)&^3-n+1)...)
+}
