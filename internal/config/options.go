@@ -78,7 +78,7 @@ func firewallOptions(s *Settings) []option {
 		{value: boolean(&s.IPMasqFullyRandomDisable), name: "ip-masq-fully-random-disable", help: "keep source ports where possible"},
 		{value: boolean(&s.IptablesForwardRules), name: "iptables-forward-rules", help: "accept forwarded packets of pods"},
 		{value: span(&s.IptablesResync, time.Second, math.MaxInt32), name: "iptables-resync", arg: "SECONDS", help: "look at iptables rules this often"},
-		{value: boolean(&s.IPBlackholeRoute), name: "ip-blackhole-route", help: "accepted; of no effect in this release"},
+		{value: boolean(&s.IPBlackholeRoute), name: "ip-blackhole-route", help: "drop packets to pods of this node that do not exist"},
 	}
 }
 

@@ -5,7 +5,9 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -53,6 +55,26 @@ type Settings struct {
 
 // Debug reports whether to log debug messages, which klog has from level 1 on.
 func (s Settings) Debug() bool { return s.Verbosity > 0 }
+
+// Instance returns what tells this agent's firewall rules from those of another
+// agent on this host: "percale" for the usual run directory, and else a name
+// made of the last part of the directory's path, always beginning so. It has
+// lower-case letters, digits and dashes only.
+func (s Settings) Instance() string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, filepath.Base(s.RunDir))
+	if name == "percale" || strings.HasPrefix(name, "percale-") {
+		return name
+	}
+	return "percale-" + name
+}
 
 // Changed returns the flags whose value is not the default, as name and value
 // in the flags' order. Secrets are hidden.

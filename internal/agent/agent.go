@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent joins store, backend, firewall and kernel into loops: the
+// lease loop keeps our lease in the store, the kernel loop makes links,
+// addresses, routes, neighbors, FDB and sysctls as planned, the firewall loop
+// does so for the rules. Each takes the newest facts, does all that there is to
+// do, and is safe to repeat; events only kick it.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/internal/config"
+	"github.com/percale-net/percale/internal/reconcile"
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/subnet"
+)
+
+// period is how often a loop looks for drift that no event told of.
+const period = 30 * time.Second
+
+// A Store keeps leases, and the cluster's network configuration beside them.
+type Store interface {
+	subnet.Store
+
+	// NetConf returns net-conf.json as it stands now.
+	NetConf(ctx context.Context) ([]byte, error)
+}
+
+// An Agent is the node agent of one node and one pod network.
+type Agent struct {
+	settings config.Settings
+	log      *slog.Logger
+	board    *status.Board
+	kernel   *kernel.Conn
+	facts    facts
+
+	// Known once the store has answered, and not changed after.
+	store   Store
+	conf    config.NetConf
+	backend backend.Backend
+	engine  engine
+
+	leases   *reconcile.Loop
+	kernels  *reconcile.Loop
+	firewall *reconcile.Loop
+
+	reporting sync.Mutex
+
+	seen seen // what the kernel loop alone remembers from round to round
+}
+
+// New returns an agent that does nothing yet.
+func New(settings config.Settings, version string, log *slog.Logger) *Agent {
+	a := &Agent{settings: settings, log: log}
+	a.board = status.NewBoard(status.Status{
+		Node: settings.NodeName, Version: version, PID: os.Getpid(), Started: time.Now(),
+		Waiting: "starting",
+		Store:   status.Store{Kind: "etcd"},
+	})
+	a.leases = reconcile.New("lease", log, a.leaseRound)
+	a.kernels = reconcile.New("kernel", log, a.kernelRound)
+	a.firewall = reconcile.New("firewall", log, a.firewallRound)
+	return a
+}
+
+// Run serves until ctx ends, and then returns nil and leaves the data plane as
+// it is. It returns an error only for what waiting cannot cure: another agent
+// with the same run directory, or a kernel that lets us do nothing.
+func (a *Agent) Run(ctx context.Context) error {
+	lock, err := lockRunDir(a.settings.RunDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	a.kernel, err = kernel.Open("")
+	if err != nil {
+		return fmt.Errorf("reach the kernel: %w: percaled needs CAP_NET_ADMIN", err)
+	}
+	defer a.kernel.Close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.serve(ctx) })
+	group.Go(func() error { return a.keep(ctx) })
+	return group.Wait()
+}
+
+// keep learns what to do, and then does it until ctx ends.
+func (a *Agent) keep(ctx context.Context) error {
+	if !a.prepare(ctx) {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return uncancelled(ctx, a.store.Watch(ctx, a.learn, a.storeFault)) })
+	group.Go(func() error { return a.watch(ctx, "kernel events", a.watchKernel) })
+	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
+	group.Go(func() error { return a.leases.Run(ctx) })
+	group.Go(func() error { return a.kernels.Run(ctx) })
+	group.Go(func() error { return a.firewall.Run(ctx) })
+	return group.Wait()
+}
+
+func (a *Agent) watchKernel(ctx context.Context) error {
+	return a.kernel.Watch(ctx, a.kernels.Kick)
+}
+
+func (a *Agent) watchFirewall(ctx context.Context) error {
+	return a.engine.Watch(ctx, a.firewall.Kick)
+}
+
+// watch keeps fn, which only kicks a loop, going. Without it drift is still
+// found, though later, so its failure is told and no reason to stop.
+func (a *Agent) watch(ctx context.Context, part string, fn func(context.Context) error) error {
+	loop := reconcile.New(part, a.log, func(ctx context.Context) (time.Duration, error) {
+		err := fn(ctx)
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("ended by itself")
+		}
+		a.report(func(s *status.Status) { s.Fault(part, err, time.Now()) })
+		return 0, err
+	})
+	return loop.Run(ctx)
+}
+
+// uncancelled drops the error that only says that ctx has ended.
+func uncancelled(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

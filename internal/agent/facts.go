@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network"
+	"github.com/percale-net/percale/subnet"
+)
+
+// Facts are what the loops tell each other: always the newest, always whole.
+type facts struct {
+	mu  sync.Mutex // guards all following fields
+	now view
+}
+
+// A view is the facts at one moment. What it points to is not changed.
+type view struct {
+	snapshot subnet.Snapshot
+	synced   bool // snapshot is known; before, it means nothing
+	uplink   network.Uplink
+	lease    subnet.Lease // ours
+	held     bool         // lease stands in the store, as far as we know
+	renewAt  time.Time    // zero: never
+	previous subnet.Lease // what we had before this start; a preference
+
+	wish int // counts the changes of all that the plan depends on
+}
+
+// last returns the newest lease that is known to be ours.
+func (v view) last() subnet.Lease {
+	if v.held {
+		return v.lease
+	}
+	return v.previous
+}
+
+func (f *facts) view() view {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+// update lets fn change the facts, and reports whether the wish is another now.
+func (f *facts) update(fn func(*view)) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.now
+	fn(&f.now)
+	if was.synced == f.now.synced && was.held == f.now.held && was.lease == f.now.lease &&
+		reflect.DeepEqual(was.uplink, f.now.uplink) && sameLeases(was.snapshot, f.now.snapshot) {
+		return false
+	}
+	f.now.wish++
+	return true
+}
+
+// sameLeases compares by identity first: most updates leave the snapshot alone.
+func sameLeases(a, b subnet.Snapshot) bool {
+	if len(a.Leases) != len(b.Leases) || len(a.Refused) != len(b.Refused) {
+		return false
+	}
+	if len(a.Leases) > 0 && &a.Leases[0] == &b.Leases[0] {
+		return true
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// learn takes a snapshot from the store.
+func (a *Agent) learn(s subnet.Snapshot) {
+	if a.facts.update(func(v *view) { v.snapshot, v.synced = s, true }) {
+		a.leases.Kick()
+		a.kernels.Kick()
+	}
+	a.report(func(st *status.Status) {
+		st.Store.Synced, st.Store.At = true, time.Now()
+	})
+}
+
+// storeFault takes news of the store's connection.
+func (a *Agent) storeFault(err error) {
+	a.report(func(st *status.Status) {
+		st.Store.Error = ""
+		if err != nil {
+			st.Store.Error = err.Error()
+		}
+		st.Fault(partStore, err, time.Now())
+	})
+	if err != nil {
+		a.log.Warn("store is away; the data plane stays as it is", "err", err)
+	} else {
+		a.log.Info("store is back")
+	}
+}

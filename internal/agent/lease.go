@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// leaseRound makes the store hold our lease as it should be now, and says when
+// it is to be renewed.
+func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
+	v := a.facts.view()
+	if !v.synced || v.uplink.Name == "" {
+		return 0, nil // both will kick
+	}
+	again, err := a.publish(ctx, v)
+	if err != nil {
+		err = fmt.Errorf("lease a subnet: %w", err)
+	}
+	a.report(func(s *status.Status) { s.Fault(partLease, err, time.Now()) })
+	return again, err
+}
+
+func (a *Agent) publish(ctx context.Context, v view) (time.Duration, error) {
+	own, release, err := subnet.Choose(a.claim(v), v.snapshot.Leases, rand.IntN)
+	if err != nil {
+		return 0, err
+	}
+	a.fillData(&own, v)
+	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
+	if v.held && own == v.lease && fresh && slices.Contains(v.snapshot.Leases, own) && len(release) == 0 {
+		return untilRenewal(v.renewAt), nil
+	}
+	expires, err := a.store.Publish(ctx, own)
+	if err != nil {
+		return 0, err
+	}
+	for _, old := range release {
+		if err := a.store.Release(ctx, old); err != nil {
+			return 0, fmt.Errorf("release our older lease: %w", err)
+		}
+	}
+	return a.hold(own, expires), nil
+}
+
+// hold notes that own is ours until expires, and returns when to renew it.
+func (a *Agent) hold(own subnet.Lease, expires time.Time) time.Duration {
+	var renewAt time.Time
+	if !expires.IsZero() {
+		renewAt = expires.Add(-a.settings.RenewMargin)
+		// A margin longer than the lease would make every round renew.
+		renewAt = later(renewAt, time.Now().Add(time.Until(expires)/2))
+	}
+	changed := a.facts.update(func(v *view) {
+		v.lease, v.held, v.renewAt = own, true, renewAt
+	})
+	if changed {
+		if err := local.SaveLease(a.settings.StateDir, own); err != nil {
+			a.log.Warn("the subnet may be another one after a reboot", "err", err)
+		}
+		a.log.Info("lease held", "subnet", own.V4.Subnet, "subnet6", own.V6.Subnet, "expires", expires)
+		a.kernels.Kick()
+		a.firewall.Kick()
+	}
+	a.report(func(s *status.Status) {
+		s.Expires = expires
+		s.Subnets = nil
+		for e := range own.Endpoints() {
+			s.Subnets = append(s.Subnets, e.Subnet)
+		}
+	})
+	return untilRenewal(renewAt)
+}
+
+// claim says what we ask for.
+func (a *Agent) claim(v view) subnet.Claim {
+	last := v.last()
+	c := subnet.Claim{Node: a.settings.NodeName, Backend: a.backend.Name(), Pools: a.conf.Pools}
+	c.V4 = subnet.Endpoint{Subnet: last.V4.Subnet, Uplink: either(a.settings.PublicIP, v.uplink.V4)}
+	c.V6 = subnet.Endpoint{Subnet: last.V6.Subnet, Uplink: either(a.settings.PublicIPv6, v.uplink.V6)}
+	return c
+}
+
+// fillData adds what the backend publishes. It sees what the lease said
+// before, so that a VTEP MAC once published is kept.
+func (a *Agent) fillData(own *subnet.Lease, v view) {
+	before := v.last()
+	for _, l := range v.snapshot.Leases {
+		if l.V4.Subnet == own.V4.Subnet && l.V6.Subnet == own.V6.Subnet {
+			before = l
+		}
+	}
+	self := a.self(v)
+	self.Lease = *own
+	self.Lease.V4.Data, self.Lease.V6.Data = before.V4.Data, before.V6.Data
+	own.V4.Data, own.V6.Data = a.backend.Publish(self)
+}
+
+// self is what a backend is told of this node.
+func (a *Agent) self(v view) backend.Self {
+	return backend.Self{Node: a.settings.NodeName, Lease: v.lease, Pools: a.conf.Pools, Uplink: v.uplink}
+}
+
+func untilRenewal(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return max(time.Until(at), time.Second)
+}
+
+func either(a, b netip.Addr) netip.Addr {
+	if a.IsValid() {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/backend/hostgw"
+	"github.com/percale-net/percale/backend/vxlan"
+	"github.com/percale-net/percale/internal/config"
+	"github.com/percale-net/percale/internal/reconcile"
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/subnet/etcd"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// prepare waits for what no loop can do without: a store, the network
+// configuration and a firewall. It reports whether ctx still lives.
+func (a *Agent) prepare(ctx context.Context) bool {
+	return a.persist(ctx, partStore, a.openStore) &&
+		a.persist(ctx, partNetConf, a.readNetConf) &&
+		a.persist(ctx, partFirewall, a.chooseEngine) &&
+		a.persist(ctx, "previous subnet", a.readPrevious)
+}
+
+// persist repeats fn until it succeeds or ctx ends, which it reports as false.
+// Why it waits stands in the status.
+func (a *Agent) persist(ctx context.Context, part string, fn func(context.Context) error) bool {
+	until, done := context.WithCancel(ctx)
+	defer done()
+	loop := reconcile.New(part, a.log, func(ctx context.Context) (time.Duration, error) {
+		err := fn(ctx)
+		if err == nil {
+			done()
+		}
+		a.report(func(s *status.Status) { s.Fault(part, err, time.Now()) })
+		return 0, err
+	})
+	loop.Run(until)
+	return ctx.Err() == nil
+}
+
+func (a *Agent) openStore(context.Context) error {
+	s := a.settings
+	store, err := etcd.Open(etcd.Config{
+		Endpoints: s.EtcdEndpoints,
+		Prefix:    s.EtcdPrefix,
+		CertFile:  s.EtcdCertFile,
+		KeyFile:   s.EtcdKeyFile,
+		CAFile:    s.EtcdCAFile,
+		Username:  s.EtcdUsername,
+		Password:  etcd.Secret(s.EtcdPassword.Reveal()),
+		Log:       a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.store = store
+	return nil
+}
+
+func (a *Agent) readNetConf(ctx context.Context) error {
+	raw, err := a.store.NetConf(ctx)
+	if err != nil {
+		return err
+	}
+	conf, err := config.ParseNetConf(raw)
+	if err != nil {
+		return fmt.Errorf("net-conf: %w", err)
+	}
+	a.conf = conf
+	a.backend = newBackend(conf.Backend)
+	a.log.Info("network configuration read", "network", conf.Pools.V4.Network,
+		"network6", conf.Pools.V6.Network, "backend", a.backend.Name())
+	a.report(func(s *status.Status) { s.Backend = a.backend.Name() })
+	return nil
+}
+
+func newBackend(c config.Backend) backend.Backend {
+	if c.Type == config.TypeHostGW {
+		return hostgw.Backend{}
+	}
+	return vxlan.Backend{
+		VNI: c.VNI, Port: c.Port, MTU: c.MTU,
+		GBP: c.GBP, Learning: c.Learning, DirectRouting: c.DirectRouting,
+	}
+}
+
+// readPrevious finds what this node had last, so that its pods keep their
+// addresses even when the store has forgotten us. subnet.env is what pods were
+// made by, so it counts for more than our own note, which outlives a reboot.
+// What cannot be read is no more than a lost preference.
+func (a *Agent) readPrevious(context.Context) error {
+	previous, err := local.LoadLease(a.settings.StateDir, a.settings.NodeName)
+	if err != nil {
+		a.log.Warn("own lease of the last run is not known", "err", err)
+	}
+	if env, err := local.ReadEnv(a.settings.SubnetFile); err == nil {
+		previous.V4.Subnet = env.Subnet.Masked()
+		previous.V6.Subnet = env.IPv6Subnet.Masked()
+	}
+	a.facts.update(func(v *view) { v.previous = previous })
+	return nil
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network"
+	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// The parts that problems are told of, where readiness depends on them.
+const (
+	partStore    = "store"
+	partNetConf  = "net-conf"
+	partUplink   = "uplink"
+	partLease    = "lease"
+	partKernel   = "kernel"
+	partIPv6     = "ipv6"
+	partFirewall = "firewall"
+)
+
+// report lets fn change the status, and then draws from it whether the agent is
+// ready, and if not why. That reason is put where CNI plugins find it.
+func (a *Agent) report(fn func(*status.Status)) {
+	a.reporting.Lock() // so that the newest reason is the one that plugins find
+	defer a.reporting.Unlock()
+	var was, now status.Status
+	a.board.Update(func(s *status.Status) {
+		was = *s
+		fn(s)
+		s.Waiting = waiting(*s)
+		s.Ready = s.Waiting == ""
+		now = *s
+	})
+	if was.Waiting == now.Waiting {
+		return
+	}
+	if now.Ready {
+		a.log.Info("ready", "peers", now.Peers.Programmed)
+		notifySystemd(a.log)
+	} else if was.Ready {
+		a.log.Warn("not ready", "waiting", now.Waiting)
+	}
+	if err := a.tellPlugins(now.Waiting); err != nil {
+		a.log.Warn("tell CNI plugins why pods must wait", "err", err)
+	}
+}
+
+func (a *Agent) tellPlugins(reason string) error {
+	if reason == "" {
+		return local.ClearWaiting(a.settings.RunDir)
+	}
+	return local.WriteWaiting(a.settings.RunDir, reason)
+}
+
+// waiting says what keeps the agent from being ready: the first problem of
+// those that readiness depends on, or what has not happened yet; "" for nothing.
+func waiting(s status.Status) string {
+	for _, p := range s.Problems {
+		if keepsWaiting(s, p.Part) {
+			return p.Part + ": " + strings.ReplaceAll(p.Seen, "\n", "; ")
+		}
+	}
+	switch {
+	case s.Backend == "":
+		return "reading the network configuration from " + s.Store.Kind
+	case !s.Store.Synced:
+		return "reading leases from " + s.Store.Kind
+	case len(s.Subnets) == 0:
+		return "leasing a subnet"
+	case s.Kernel.Count == 0:
+		return "programming the kernel"
+	case !s.Firewall.InSync:
+		return "writing firewall rules"
+	case s.Peers.Programmed < s.Peers.Wanted:
+		return fmt.Sprintf("%d of %d peers are not in the kernel", s.Peers.Wanted-s.Peers.Programmed, s.Peers.Wanted)
+	}
+	return ""
+}
+
+// keepsWaiting reports whether a problem of the part means that packets do not
+// get through. A store that went away once its leases were known means no such
+// thing, nor does a server that cannot listen.
+func keepsWaiting(s status.Status, part string) bool {
+	switch part {
+	case partStore:
+		return !s.Store.Synced
+	case partLease:
+		return len(s.Subnets) == 0
+	case partNetConf, partUplink, partKernel, partIPv6, partFirewall:
+		return true
+	}
+	return false
+}
+
+// reportRound publishes what the kernel loop did and found.
+func (a *Agent) reportRound(v view, r result) {
+	peers := peersOf(r)
+	refused := slices.Concat(v.snapshot.Refused, r.refused, r.plan.Refused)
+	a.logRefused(refused)
+	a.board.SetPeers(peers)
+	a.report(func(s *status.Status) {
+		s.Uplink = uplinkOf(v)
+		s.Devices = devicesOf(r.plan.State)
+		s.PodMTU = a.backend.PodMTU(a.self(v))
+		s.Refused, s.Notes = refused, a.notes(r.have)
+		s.Peers = status.PeerCount{Wanted: len(peers)}
+		for _, p := range peers {
+			if p.Programmed {
+				s.Peers.Programmed++
+			}
+		}
+		s.Kernel.Count++
+		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)
+		s.Kernel.Writes = a.kernel.Writes()
+		if r.repair.What != "" {
+			s.Kernel.LastRepair = r.repair
+		}
+		s.Fault(partKernel, r.err, r.began)
+		s.Fault(partIPv6, a.ipv6Fault(r), r.began)
+	})
+}
+
+func (a *Agent) ipv6Fault(r result) error {
+	if r.err == nil && a.conf.Pools.V6.Enabled() && !hasIPv6(r.have) {
+		return errNoIPv6
+	}
+	return nil
+}
+
+// logRefused logs each refusal once, and again only when its reason changes.
+func (a *Agent) logRefused(refused []subnet.Refusal) {
+	for _, r := range refused {
+		if !slices.Contains(a.seen.refused, r) {
+			a.log.Warn("lease refused", "lease", r.Lease, "node", r.Node, "reason", r.Reason)
+		}
+	}
+	a.seen.refused = refused
+}
+
+func peersOf(r result) []status.Peer {
+	failed := failedEntries(r.err)
+	complete := r.err == nil || len(failed) > 0 // else nothing was written
+	peers := make([]status.Peer, 0, len(r.plan.Peers))
+	for _, p := range r.plan.Peers {
+		peer := status.Peer{Node: p.Lease.Name(), Backend: p.Lease.Backend, Path: path(p), Programmed: complete}
+		for e := range p.Lease.Endpoints() {
+			peer.Subnets = append(peer.Subnets, e.Subnet)
+			peer.Uplinks = append(peer.Uplinks, e.Uplink)
+		}
+		if err := failureOf(p.Entries, failed); err != nil {
+			peer.Programmed, peer.Error = false, err.Error()
+		}
+		peers = append(peers, peer)
+	}
+	return peers
+}
+
+func path(p backend.Peer) string {
+	if len(p.Entries.Forwards) > 0 {
+		return "tunnel"
+	}
+	return "direct"
+}
+
+// failureOf returns why the kernel did not take one of the entries.
+func failureOf(e backend.Entries, failed map[any]error) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	for _, f := range e.Forwards {
+		if err := failed[f]; err != nil {
+			return fmt.Errorf("FDB entry %s: %w", f.MAC, err)
+		}
+	}
+	for _, n := range e.Neighbors {
+		if err := failed[n]; err != nil {
+			return fmt.Errorf("neighbor %s: %w", n.IP, err)
+		}
+	}
+	for _, r := range e.Routes {
+		if err := failed[r]; err != nil {
+			return fmt.Errorf("route %s: %w", r.Dst, err)
+		}
+	}
+	return nil
+}
+
+func uplinkOf(v view) status.Uplink {
+	u := status.Uplink{Name: v.uplink.Name, MTU: v.uplink.MTU, Why: v.uplink.Why}
+	for _, a := range []netip.Addr{v.uplink.V4, v.uplink.V6} {
+		if a.IsValid() {
+			u.Addresses = append(u.Addresses, a)
+		}
+	}
+	for e := range v.lease.Endpoints() {
+		u.Published = append(u.Published, e.Uplink)
+	}
+	return u
+}
+
+func devicesOf(s network.State) []status.Device {
+	var devices []status.Device
+	for _, name := range slices.Sorted(maps.Keys(s.Links)) {
+		l := s.Links[name]
+		devices = append(devices, status.Device{
+			Name: name, VNI: l.VXLAN.VNI, Port: l.VXLAN.Port, MAC: l.MAC.String(), MTU: l.MTU,
+		})
+	}
+	return devices
+}

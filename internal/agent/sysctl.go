@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/network"
+	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/subnet"
+)
+
+// Settings that are read, and changed only where addForwarding says so.
+const (
+	forward4  = "net/ipv4/ip_forward"
+	forward6  = "net/ipv6/conf/all/forwarding"
+	bridgeNF4 = "net/bridge/bridge-nf-call-iptables"
+	bridgeNF6 = "net/bridge/bridge-nf-call-ip6tables"
+)
+
+var errNoIPv6 = errors.New("this kernel has IPv6 switched off, and net-conf wants it: " +
+	"remove ipv6.disable=1 from the kernel's command line, or set \"EnableIPv6\": false")
+
+// addForwarding adds what turns a host into a router of its pods' packets.
+func (a *Agent) addForwarding(s network.State) {
+	if a.conf.Pools.V4.Enabled() {
+		s.Sysctls[forward4] = network.Sysctl{Path: forward4, Value: "1"}
+	}
+	if a.conf.Pools.V6.Enabled() {
+		s.Sysctls[forward6] = network.Sysctl{Path: forward6, Value: "1"}
+	}
+}
+
+// addBlackholes drops packets to pods of ours that do not exist, if that was
+// asked for. A route to a pod, or of the bridge, is more specific or has a
+// better metric.
+func (a *Agent) addBlackholes(s network.State, self backend.Self) {
+	if !a.settings.IPBlackholeRoute {
+		return
+	}
+	for f := range self.Families() {
+		r := network.Route{
+			Dst: f.Own.Subnet, Blackhole: true,
+			Metric: f.Pool.Index(f.Own.Subnet), Protocol: network.Protocol,
+		}
+		s.Routes[r.Key()] = r
+	}
+}
+
+// scopeOf says what to read to compare with want: all that is ours, and the
+// settings that the status reports on.
+func (a *Agent) scopeOf(want network.State) kernel.Scope {
+	scope := kernel.Scope{Sysctls: []string{forward4, forward6, bridgeNF4, bridgeNF6}}
+	for _, p := range []subnet.Pool{a.conf.Pools.V4, a.conf.Pools.V6} {
+		if p.Enabled() {
+			scope.Networks = append(scope.Networks, p.Network)
+		}
+	}
+	for name := range want.Links {
+		scope.Devices = append(scope.Devices, name)
+	}
+	for path := range want.Sysctls {
+		if path != forward4 && path != forward6 {
+			scope.Sysctls = append(scope.Sysctls, path)
+		}
+	}
+	return scope
+}
+
+// feasible drops the IPv6 settings from the wish where the kernel has none.
+func feasible(want, have network.State) network.State {
+	if hasIPv6(have) {
+		return want
+	}
+	kept := make(map[string]network.Sysctl)
+	for path, s := range want.Sysctls {
+		if !strings.HasPrefix(path, "net/ipv6/") {
+			kept[path] = s
+		}
+	}
+	want.Sysctls = kept
+	return want
+}
+
+func hasIPv6(have network.State) bool {
+	_, ok := have.Sysctls[forward6]
+	return ok
+}
+
+// notes says what the operator may want to know of the settings.
+func (a *Agent) notes(have network.State) []string {
+	var notes []string
+	if a.conf.Pools.V4.Enabled() && have.Sysctls[bridgeNF4].Value != "1" ||
+		a.conf.Pools.V6.Enabled() && have.Sysctls[bridgeNF6].Value != "1" {
+		notes = append(notes, "br_netfilter does not show bridged packets to iptables. Percale does not need it; kube-proxy in "+
+			"iptables mode does, for services between pods of one node: modprobe br_netfilter && "+
+			"sysctl -w net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1")
+	}
+	return notes
+}
