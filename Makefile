@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# make          static binaries in bin/
+# make demo     three nodes on this machine; every pod reaches every other
+# make test     everything; needs root or user namespaces, touches no network of the machine
+# make check    make test, and formatting and static analysis before it
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LAB     := bin/percale-lab --name demo
+
+# The race detector needs a C compiler and its headers.
+RACE   := $(shell printf '\043include <stdlib.h>\nint main(void){return 0;}' | \
+            $$($(GO) env CC) -x c - -o /dev/null 2>/dev/null && echo -race)
+GOTEST := PERCALE_BIN=$(CURDIR)/bin $(GO) test -count=1 -exec $(CURDIR)/e2e/in-netns
+
+.PHONY: build demo test check test-kernel fuzz bench ready clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+demo: build
+	@set -e; $(LAB) up --nodes 3 --pods 2; trap '$(LAB) down' EXIT; trap 'exit 130' INT TERM; $(LAB) prove
+	@echo; echo 'The lab is gone again; "$(LAB) up" brings it back.'
+
+# The tools that tests use, and namespaces, are there; or it says what is not.
+ready:
+	@e2e/ready
+
+test: ready build
+	$(GO) vet ./...
+	$(GOTEST) $(RACE) -timeout 8m ./...
+
+check: ready
+	@out=$$(gofmt -l backend cmd e2e internal network subnet); [ -z "$$out" ] || { echo "gofmt -w $$out"; exit 1; }
+	$(GO) tool staticcheck ./...
+	$(MAKE) test
+
+test-kernel: ready
+	$(GOTEST) $(RACE) ./network/... ./internal/netns/...
+
+FUZZTIME ?= 10s
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+bench: ready build
+	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
+
+clean:
+	rm -rf bin
