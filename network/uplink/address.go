@@ -36,12 +36,13 @@ func best(l Link, six bool) netip.Addr {
 }
 
 // ordered returns the usable addresses of a link, the most lasting one first;
-// equals stay in the kernel's order.
+// equals stay in the kernel's order. An IPv6 link-local address is of no use: it
+// means nothing without a link, so no peer could send to it.
 func ordered(l Link) []netip.Addr {
 	var usable []Addr
 	for _, a := range l.Addrs {
 		ip := a.Prefix.Addr()
-		if !a.Deprecated && (ip.IsGlobalUnicast() || ip.IsLinkLocalUnicast()) {
+		if !a.Deprecated && (ip.IsGlobalUnicast() || ip.Is4() && ip.IsLinkLocalUnicast()) {
 			usable = append(usable, a)
 		}
 	}

@@ -78,14 +78,21 @@ func (c *chooser) tried() string {
 	return strings.Join(c.misses, "; ")
 }
 
-// remedy names an interface that would do, if there is one.
+// remedy names an interface that would do, if there is one. Those that hold bare
+// addresses alone, as our own overlay device does, have no segment to peers.
 func (c *chooser) remedy() string {
 	for _, l := range c.f.Links {
-		if l.fault() == "" && (!c.w.V4 || best(l, false).IsValid()) && (!c.w.V6 || best(l, true).IsValid()) {
+		if l.fault() == "" && hasSegment(l) && (!c.w.V4 || best(l, false).IsValid()) && (!c.w.V6 || best(l, true).IsValid()) {
 			return "name one that is up, as in --iface=" + l.Name
 		}
 	}
 	return "no interface is up and has an address of each family in use"
+}
+
+func hasSegment(l Link) bool {
+	return slices.ContainsFunc(l.Addrs, func(a Addr) bool {
+		return !a.Prefix.IsSingleIP() && !a.Prefix.Addr().IsLinkLocalUnicast()
+	})
 }
 
 // settle completes a pick, or notes why it is of no use.

@@ -103,8 +103,6 @@ func TestChoose(t *testing.T) {
 		{"address", Wish{V4: true, Ifaces: []string{"192.168.9.100"}}, two, "eth1 192.168.9.100 - --iface 192.168.9.100"},
 		{"address of the other family", Wish{V6: true, Ifaces: []string{"192.168.9.2"}}, two, "eth1 - fd00:9::2 --iface 192.168.9.2"},
 		{"address, dual stack", Wish{V4: true, V6: true, Ifaces: []string{"fd00:9::2"}}, two, "eth1 192.168.9.2 fd00:9::2 --iface fd00:9::2"},
-		{"IPv6 link-local as a last resort", Wish{V6: true, Ifaces: []string{"eth2"}}, Facts{Links: []Link{link("eth2", "fe80::7/64")}},
-			"eth2 - fe80::7 --iface eth2"},
 
 		{"regex by address", Wish{V4: true, Regexes: regexes(`^192\.168\.`)}, two, `eth1 192.168.9.2 - --iface-regex ^192\.168\.`},
 		{"regex picks the address", Wish{V4: true, Regexes: regexes(`\.100$`)}, two, `eth1 192.168.9.100 - --iface-regex \.100$`},
@@ -205,6 +203,10 @@ func TestChooseRefuses(t *testing.T) {
 		{"other family missing", Wish{V4: true, V6: true}, Facts{Links: []Link{link("eth2", "10.1.0.1/24")}, Routes: []Route{route("0.0.0.0/0", "10.1.0.9", "eth2", 0)}},
 			"there is no IPv6 default route; default route via 10.1.0.9 (metric 0): eth2 has no usable IPv6 address: " +
 				"no interface is up and has an address of each family in use"},
+		{"IPv6 link-local alone", Wish{V6: true, Ifaces: []string{"eth2"}}, Facts{Links: []Link{link("eth2", "fe80::7/64")}},
+			"--iface eth2: eth2 has no usable IPv6 address: no interface is up and has an address of each family in use"},
+		{"our own device is no remedy", Wish{V4: true}, Facts{Links: []Link{link("flannel.1", "10.42.1.0/32"), link("eth2", "10.1.0.1/24")}},
+			"there is no IPv4 default route: name one that is up, as in --iface=eth2"},
 		{"no MTU", Wish{V4: true, Ifaces: []string{"x"}}, Facts{Links: []Link{{Name: "x", Up: true}, eth1}},
 			"--iface x: x has no MTU: name one that is up, as in --iface=eth1"},
 		{"nothing named fits", Wish{V4: true, Ifaces: []string{"eth7", "10.9.9.9", "lo"}, Regexes: regexes("^wlan"), Reach: addr("10.7.7.7")}, two,
