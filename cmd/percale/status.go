@@ -56,6 +56,9 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	if s.PodMTU != 0 {
 		line("pods", "mtu %d", s.PodMTU)
 	}
+	if len(s.Sysctls) > 0 {
+		line("sysctls", "%s", strings.Join(s.Sysctls, "  "))
+	}
 	line("peers", "%d of %d programmed  (%s)", s.Peers.Programmed, s.Peers.Wanted, or(s.Backend, "no backend yet"))
 	line("store", "%s  %s", s.Store.Kind, storeState(s.Store, now))
 	line("kernel", "%s", rounds(s.Kernel, now))

@@ -30,6 +30,7 @@ func healthy() status.Status {
 		},
 		Devices:  []status.Device{{Name: "flannel.1", VNI: 1, Port: 8472, MAC: "02:00:00:00:00:03", MTU: 1450}},
 		PodMTU:   1450,
+		Sysctls:  []string{"net/ipv4/ip_forward=1", "net/ipv6/conf/flannel.1/accept_ra=0"},
 		Peers:    status.PeerCount{Wanted: 4998, Programmed: 4998},
 		Store:    status.Store{Kind: "etcd", Synced: true, At: noon.Add(-90 * time.Second)},
 		Kernel:   status.Rounds{Count: 12, Last: noon.Add(-9 * time.Second), Took: 41 * time.Millisecond, LastRepair: status.Repair{At: noon.Add(-50 * time.Hour), What: "set 1 route"}},

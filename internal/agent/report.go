@@ -112,6 +112,7 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Uplink = uplinkOf(v)
 		s.Devices = devicesOf(r.plan.State)
 		s.PodMTU = a.backend.PodMTU(a.self(v))
+		s.Sysctls = sysctlsOf(r)
 		s.Refused, s.Notes = refused, a.notes(r.have)
 		s.Peers = status.PeerCount{Wanted: len(peers)}
 		for _, p := range peers {
@@ -128,6 +129,21 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Fault(partKernel, r.err, r.began)
 		s.Fault(partIPv6, a.ipv6Fault(r), r.began)
 	})
+}
+
+// sysctlsOf returns the settings that we keep, with the values that they have.
+func sysctlsOf(r result) []string {
+	values := r.have.Sysctls
+	if r.err == nil {
+		values = feasible(r.plan.State, r.have).Sysctls
+	}
+	var all []string
+	for _, path := range slices.Sorted(maps.Keys(r.plan.State.Sysctls)) {
+		if s, ok := values[path]; ok {
+			all = append(all, path+"="+s.Value)
+		}
+	}
+	return all
 }
 
 func (a *Agent) ipv6Fault(r result) error {

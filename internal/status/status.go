@@ -29,6 +29,7 @@ type Status struct {
 	Uplink   Uplink         `json:"uplink"`           // zero before it was chosen
 	Devices  []Device       `json:"devices"`          // ours
 	PodMTU   int            `json:"podMTU,omitempty"` // bytes
+	Sysctls  []string       `json:"sysctls"`          // the kernel settings that we keep, as "net/ipv4/ip_forward=1"
 	Peers    PeerCount      `json:"peers"`
 	Refused  []Refusal      `json:"refused"` // leases that are not believed
 	Store    Store          `json:"store"`
