@@ -3,6 +3,8 @@
 package backend
 
 import (
+	"net/netip"
+
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
 )
@@ -14,6 +16,7 @@ type Self struct {
 	Pools  subnet.Pools            // the cluster's pod networks
 	Uplink network.Uplink          // the underlay
 	Links  map[string]network.Link // all links of this kernel, for adoption
+	Locals []netip.Addr            // all addresses of this node
 }
 
 // Entries carry packets to one peer.

@@ -38,7 +38,11 @@ func MakePlan(b Backend, self Self, peers []subnet.Lease) (Plan, error) {
 	peers = slices.Clone(peers)
 	subnet.Sort(peers)
 	for _, l := range peers {
-		entries, err := b.Peer(self, l)
+		var entries Entries
+		err := self.unreachable(l)
+		if err == nil {
+			entries, err = b.Peer(self, l)
+		}
 		if err == nil {
 			err = clash(entries, state, owner)
 			if err != nil {
@@ -64,6 +68,20 @@ func MakePlan(b Backend, self Self, peers []subnet.Lease) (Plan, error) {
 		plan.Peers = append(plan.Peers, Peer{Lease: l, Entries: entries})
 	}
 	return plan, nil
+}
+
+// unreachable says why packets for a peer cannot be sent where it says that it
+// is.
+func (s Self) unreachable(l subnet.Lease) error {
+	for e := range l.Endpoints() {
+		if slices.Contains(s.Locals, e.Uplink) {
+			return fmt.Errorf("uplink %s is an address of this node", e.Uplink)
+		}
+		if why := s.Uplink.Unsendable(e.Uplink); why != "" {
+			return fmt.Errorf("uplink %s %s", e.Uplink, why)
+		}
+	}
+	return nil
 }
 
 func (e Entries) empty() bool {

@@ -90,8 +90,24 @@ func Compare(have, want State) Changes {
 			return cmp.Or(slices.Compare(a.MAC[:], b.MAC[:]), a.Dst.Compare(b.Dst), cmp.Compare(a.Link, b.Link))
 		})
 	}
-	slices.SortFunc(c.SetSysctls, func(a, b Sysctl) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortFunc(c.SetSysctls, func(a, b Sysctl) int {
+		// What concerns all interfaces comes last: the kernel judges each
+		// interface by its own settings at that moment.
+		return cmp.Or(compareBool(forAll(a), forAll(b)), cmp.Compare(a.Path, b.Path))
+	})
 	return c
+}
+
+func forAll(s Sysctl) bool { return strings.Contains(s.Path, "/conf/all/") }
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // Diff lists what to set and what to delete to turn have into want, in no

@@ -83,6 +83,19 @@ func TestCompareOfEqualsIsEmpty(t *testing.T) {
 	}
 }
 
+// Forwarding on all interfaces makes the kernel drop the routes that an uplink
+// learned from router advertisements, unless the uplink was told before.
+func TestSysctlsForAllInterfacesComeLast(t *testing.T) {
+	want := NewState()
+	for _, path := range []string{"net/ipv6/conf/all/forwarding", "net/ipv6/conf/eth0/accept_ra", "net/ipv4/ip_forward"} {
+		want.Sysctls[path] = Sysctl{path, "1"}
+	}
+	got := Compare(NewState(), want).SetSysctls
+	if len(got) != 3 || got[2].Path != "net/ipv6/conf/all/forwarding" {
+		t.Errorf("order = %v; want all/forwarding last", got)
+	}
+}
+
 // Frames to unknown addresses may go to several endpoints; each is an entry.
 func TestFloodingEntriesHaveKeysOfTheirOwn(t *testing.T) {
 	a := Forward{Link: "x", Dst: netip.MustParseAddr("192.0.2.1")}

@@ -14,6 +14,32 @@ type Uplink struct {
 	Why    string         // one sentence: why this link was taken
 }
 
+// Unsendable says why no host can be at addr on the uplink's segment: it names
+// the segment itself, or all hosts of it. "" if one can.
+func (u Uplink) Unsendable(addr netip.Addr) string {
+	for _, p := range u.OnLink {
+		if !addr.Is4() || !p.Contains(addr) || p.Bits() > 30 || p.Bits() == 0 {
+			continue
+		}
+		switch addr {
+		case p.Masked().Addr():
+			return "is the address of the network " + p.Masked().String() + ", not of a host"
+		case broadcast(p):
+			return "is the broadcast address of " + p.Masked().String()
+		}
+	}
+	return ""
+}
+
+// broadcast returns the last address of an IPv4 prefix.
+func broadcast(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
 // Reaches reports whether addr is on the uplink's own segment, so that a
 // packet gets there without a router.
 func (u Uplink) Reaches(addr netip.Addr) bool {

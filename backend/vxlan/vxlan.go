@@ -133,6 +133,10 @@ func (b Backend) Devices(self backend.Self) (network.State, error) {
 			return network.State{}, fmt.Errorf("uplink %s has no %s address to send from", self.Uplink.Name, familyName(f.V6))
 		}
 		link := b.device(self, f)
+		if b.MTU > self.Uplink.MTU {
+			return network.State{}, fmt.Errorf("\"MTU\": %d of the Backend is the underlay's, and %s carries %d: remove it, or raise that of %s",
+				b.MTU, self.Uplink.Name, self.Uplink.MTU, self.Uplink.Name)
+		}
 		if min := minMTU(f.V6); link.MTU < min {
 			return network.State{}, fmt.Errorf("MTU %d of %s leaves %d bytes for pods, and %s needs %d: set \"MTU\" of the Backend to what the underlay carries",
 				link.MTU+Overhead(f.V6), self.Uplink.Name, link.MTU, familyName(f.V6), min)
@@ -145,6 +149,10 @@ func (b Backend) Devices(self backend.Self) (network.State, error) {
 		// change our routes (CVE-2020-10749).
 		ra := network.Sysctl{Path: "net/ipv6/conf/" + link.Name + "/accept_ra", Value: "0"}
 		state.Sysctls[ra.Path] = ra
+		if f.V6 { // a new device takes after net/ipv6/conf/default, which may say otherwise
+			on := network.Sysctl{Path: "net/ipv6/conf/" + link.Name + "/disable_ipv6", Value: "0"}
+			state.Sysctls[on.Path] = on
+		}
 	}
 	return state, nil
 }

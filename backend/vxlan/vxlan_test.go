@@ -94,8 +94,13 @@ func TestDevices(t *testing.T) {
 	if mtu := b.PodMTU(self(b, true, false)); mtu != 1450 {
 		t.Errorf("pod MTU over IPv4 = %d; want 1450", mtu)
 	}
-	if mtu := (Backend{VNI: 1, Port: 8472, MTU: 9000}).PodMTU(s); mtu != 8930 {
+	jumbo := s
+	jumbo.Uplink.MTU = 9216
+	if mtu := (Backend{VNI: 1, Port: 8472, MTU: 9000}).PodMTU(jumbo); mtu != 8930 {
 		t.Errorf("pod MTU with an underlay of 9000 = %d; want 8930", mtu)
+	}
+	if _, err := (Backend{VNI: 1, Port: 8472, MTU: 9000}).Devices(s); err == nil || !strings.Contains(err.Error(), "eth0 carries 1500") {
+		t.Errorf("an MTU of 9000 on an uplink of 1500: %v; want an error that names both", err)
 	}
 }
 
@@ -273,6 +278,22 @@ func TestPlanIsOrderlessAndRefusesClonesAlone(t *testing.T) {
 		rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 		if got, err := backend.MakePlan(b, s, peers); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("shuffled peers give another plan: %+v, %v", got.Refused, err)
+		}
+	}
+}
+
+func TestPlanRefusesUplinksThatNoHostHas(t *testing.T) {
+	b := Backend{VNI: 1, Port: 8472, DirectRouting: true}
+	s := self(b, true, false)
+	s.Locals = []netip.Addr{netip.MustParseAddr("192.0.2.77")}
+	for addr, want := range map[string]string{
+		"192.0.2.255": "broadcast", "192.0.2.0": "network", "192.0.2.77": "an address of this node",
+	} {
+		bad := peer(3, false)
+		bad.V4.Uplink = netip.MustParseAddr(addr)
+		plan, err := backend.MakePlan(b, s, []subnet.Lease{peer(2, false), bad})
+		if err != nil || len(plan.Peers) != 1 || len(plan.Refused) != 1 || !strings.Contains(plan.Refused[0].Reason, want) {
+			t.Errorf("uplink %s: %d peers, refused %+v, %v; want n2 alone, and %q", addr, len(plan.Peers), plan.Refused, err, want)
 		}
 	}
 }

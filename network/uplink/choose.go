@@ -19,9 +19,10 @@ import (
 type Wish struct {
 	Ifaces             []string // --iface: names or addresses, in order of preference
 	Regexes            []*regexp.Regexp
-	Reach              netip.Addr // --iface-can-reach; Facts.Reach is the answer
-	PublicV4, PublicV6 netip.Addr // what we publish, be it ours or a NAT's
-	V4, V6             bool       // the families in use: the uplink needs an address of each
+	Reach              netip.Addr     // --iface-can-reach; Facts.Reach is the answer
+	PublicV4, PublicV6 netip.Addr     // what we publish, be it ours or a NAT's
+	V4, V6             bool           // the families in use: the uplink needs an address of each
+	Pods               []netip.Prefix // the pod networks: our overlay device and the pods' bridge are in them
 }
 
 // Choose returns the interface that carries packets to peers, our addresses on
@@ -33,7 +34,7 @@ func Choose(w Wish, f Facts) (network.Uplink, error) {
 	if !w.V4 && !w.V6 {
 		return network.Uplink{}, errors.New("neither IPv4 nor IPv6 is in use")
 	}
-	c := chooser{w: w, f: f}
+	c := chooser{w: w, f: f.without(w.Pods)}
 	named := len(w.Ifaces) > 0 || len(w.Regexes) > 0 || w.Reach.IsValid()
 	var up network.Uplink
 	var ok bool
@@ -46,6 +47,18 @@ func Choose(w Wish, f Facts) (network.Uplink, error) {
 		return network.Uplink{}, fmt.Errorf("%s: %s", c.tried(), c.remedy())
 	}
 	return up, nil
+}
+
+// without returns f less the addresses inside the networks, so that the overlay
+// is never carried by itself.
+func (f Facts) without(networks []netip.Prefix) Facts {
+	f.Links = slices.Clone(f.Links)
+	for i, l := range f.Links {
+		f.Links[i].Addrs = slices.DeleteFunc(slices.Clone(l.Addrs), func(a Addr) bool {
+			return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a.Prefix.Addr()) })
+		})
+	}
+	return f
 }
 
 type chooser struct {
@@ -78,21 +91,14 @@ func (c *chooser) tried() string {
 	return strings.Join(c.misses, "; ")
 }
 
-// remedy names an interface that would do, if there is one. Those that hold bare
-// addresses alone, as our own overlay device does, have no segment to peers.
+// remedy names an interface that would do, if there is one.
 func (c *chooser) remedy() string {
 	for _, l := range c.f.Links {
-		if l.fault() == "" && hasSegment(l) && (!c.w.V4 || best(l, false).IsValid()) && (!c.w.V6 || best(l, true).IsValid()) {
+		if l.fault() == "" && (!c.w.V4 || best(l, false).IsValid()) && (!c.w.V6 || best(l, true).IsValid()) {
 			return "name one that is up, as in --iface=" + l.Name
 		}
 	}
 	return "no interface is up and has an address of each family in use"
-}
-
-func hasSegment(l Link) bool {
-	return slices.ContainsFunc(l.Addrs, func(a Addr) bool {
-		return !a.Prefix.IsSingleIP() && !a.Prefix.Addr().IsLinkLocalUnicast()
-	})
 }
 
 // settle completes a pick, or notes why it is of no use.

@@ -205,7 +205,11 @@ func TestChooseRefuses(t *testing.T) {
 				"no interface is up and has an address of each family in use"},
 		{"IPv6 link-local alone", Wish{V6: true, Ifaces: []string{"eth2"}}, Facts{Links: []Link{link("eth2", "fe80::7/64")}},
 			"--iface eth2: eth2 has no usable IPv6 address: no interface is up and has an address of each family in use"},
-		{"our own device is no remedy", Wish{V4: true}, Facts{Links: []Link{link("flannel.1", "10.42.1.0/32"), link("eth2", "10.1.0.1/24")}},
+		{"our own device is no uplink", Wish{V4: true, Regexes: regexes(`^10\.42`, "^flannel"), Pods: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}},
+			Facts{Links: []Link{link("flannel.1", "10.42.1.0/32"), link("eth2", "10.1.0.1/24")}},
+			`--iface-regex ^10\.42: matches no address and no name; --iface-regex ^flannel: flannel.1 has no usable IPv4 address: ` +
+				"name one that is up, as in --iface=eth2"},
+		{"our own device is no remedy", Wish{V4: true, Pods: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}}, Facts{Links: []Link{link("flannel.1", "10.42.1.0/32"), link("eth2", "10.1.0.1/24")}},
 			"there is no IPv4 default route: name one that is up, as in --iface=eth2"},
 		{"no MTU", Wish{V4: true, Ifaces: []string{"x"}}, Facts{Links: []Link{{Name: "x", Up: true}, eth1}},
 			"--iface x: x has no MTU: name one that is up, as in --iface=eth1"},

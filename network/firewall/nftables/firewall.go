@@ -39,7 +39,8 @@ func (s stuck) is(o stuck) bool {
 
 // Open returns the firewall of a namespace: the path that stands for it, or ""
 // for the one that the caller's thread is in. Instance names the table, and so
-// tells ours from that of another agent on this host.
+// tells ours from that of another agent on this host. Another namespace than
+// that of this process needs CAP_SYS_ADMIN; everything needs CAP_NET_ADMIN.
 func Open(ns, instance string) (*Firewall, error) {
 	if ns == "" {
 		ns = "/proc/thread-self/ns/net"
@@ -164,6 +165,7 @@ func (f *Firewall) write(r firewall.Ruleset, have, want *content) error {
 	if err != nil {
 		return err
 	}
+	defer c.CloseLasting()
 	if !extends(have, want) {
 		c.AddTable(f.nftTable()) // so that the deletion succeeds in any case
 		c.DelTable(f.nftTable())
@@ -209,5 +211,3 @@ func (f *Firewall) Clear(ctx context.Context) error {
 	}
 	return nil
 }
-
-func (f *Firewall) conn() (*nft.Conn, error) { return nft.New(nft.WithNetNSFd(int(f.ns.Fd()))) }

@@ -40,6 +40,16 @@ func newFirewall(t *testing.T) *Firewall {
 	return f
 }
 
+func (f *Firewall) dial(t *testing.T) *nft.Conn {
+	t.Helper()
+	c, err := f.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseLasting() })
+	return c
+}
+
 func (f *Firewall) mustSync(t *testing.T, r firewall.Ruleset) []string {
 	t.Helper()
 	changed, err := f.Sync(t.Context(), r)
@@ -62,10 +72,7 @@ func (f *Firewall) state(t *testing.T, only func(*nft.Table) bool) (gen uint32, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := f.conn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := f.dial(t)
 	tables, err := c.ListTables()
 	if err != nil {
 		t.Fatal(err)
@@ -147,10 +154,7 @@ func TestEachConfigIsReadBackAsWritten(t *testing.T) {
 func TestOthersAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	f := newFirewall(t)
-	c, err := f.conn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := f.dial(t)
 	for _, tab := range []*nft.Table{{Name: "filter", Family: nft.TableFamilyIPv4}, {Name: "percale", Family: nft.TableFamilyIPv6}, {Name: "percale2", Family: nft.TableFamilyINet}} {
 		c.AddTable(tab)
 		ch := forwardChain()

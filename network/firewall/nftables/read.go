@@ -47,29 +47,35 @@ func wanted(r firewall.Ruleset) *content {
 	return &c
 }
 
-// read returns what the kernel holds. It is a consistent picture: the ruleset
-// did not change in between.
+// read returns what the kernel holds.
 func read(f *os.File, table string) (*content, error) {
+	return consistent(f, func() (*content, error) { return readOnce(f, table) })
+}
+
+// consistent returns what a reader reads of the kernel's rules, when they did
+// not change in between.
+func consistent[T any](f *os.File, reader func() (T, error)) (T, error) {
+	var none T
 	for range 20 {
 		before, err := generation(f)
 		if err != nil {
-			return nil, err
+			return none, err
 		}
-		c, err := readOnce(f, table)
+		got, err := reader()
 		after, genErr := generation(f)
 		switch {
 		case errors.Is(err, errInterrupted) || genErr == nil && before != after:
 			continue
 		case err != nil || genErr != nil:
-			return nil, errors.Join(err, genErr)
+			return none, errors.Join(err, genErr)
 		}
-		return c, nil
+		return got, nil
 	}
-	return nil, errInterrupted
+	return none, errInterrupted
 }
 
 func readOnce(f *os.File, table string) (*content, error) {
-	tables, err := ask(f, unix.NFT_MSG_GETTABLE, 0, text(unix.NFTA_TABLE_NAME, table))
+	tables, err := ask(f, query{family: unix.NFPROTO_INET, kind: unix.NFT_MSG_GETTABLE, attrs: text(unix.NFTA_TABLE_NAME, table)})
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -80,7 +86,7 @@ func readOnce(f *os.File, table string) (*content, error) {
 	for _, t := range tables {
 		c.flags = number(find(t, unix.NFTA_TABLE_FLAGS))
 	}
-	chains, err := ask(f, unix.NFT_MSG_GETCHAIN, unix.NLM_F_DUMP, nil)
+	chains, err := ask(f, query{family: unix.NFPROTO_INET, kind: unix.NFT_MSG_GETCHAIN, dump: true})
 	if err != nil {
 		return nil, fmt.Errorf("read chains: %w", err)
 	}
@@ -89,7 +95,9 @@ func readOnce(f *os.File, table string) (*content, error) {
 			c.chains[word(find(b, unix.NFTA_CHAIN_NAME))] = chain{head: decodeHead(b)}
 		}
 	}
-	rules, err := ask(f, unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, text(unix.NFTA_RULE_TABLE, table))
+	rules, err := ask(f, query{
+		family: unix.NFPROTO_INET, kind: unix.NFT_MSG_GETRULE, dump: true, attrs: text(unix.NFTA_RULE_TABLE, table),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
@@ -106,7 +114,7 @@ func readOnce(f *os.File, table string) (*content, error) {
 // generation returns a number that grows with each change to any rules of the
 // namespace.
 func generation(f *os.File) (uint32, error) {
-	gens, err := ask(f, unix.NFT_MSG_GETGEN, 0, nil)
+	gens, err := ask(f, query{kind: unix.NFT_MSG_GETGEN})
 	if err != nil || len(gens) == 0 {
 		return 0, fmt.Errorf("read ruleset generation: %w", err)
 	}

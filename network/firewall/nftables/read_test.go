@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network/firewall"
@@ -86,6 +87,13 @@ func FuzzAttributes(f *testing.F) {
 		}
 		decodeRule(b)
 		decodeHead(b)
+		dropsForwarded(b)
+		for _, n := range networks() {
+			if accepts(b, n) && verdict(b).Kind != expr.VerdictAccept {
+				t.Errorf("a rule accepts %v, and ends in %v", n, verdict(b))
+			}
+			contains(b, len(s), n)
+		}
 		(&Firewall{table: "percale"}).concerns(b)
 		for _, name := range []string{"meta", "cmp", "bitwise", "payload", "masq", "immediate", "notrack", "x"} {
 			decodeExpr(name, b)

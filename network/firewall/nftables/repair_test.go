@@ -66,10 +66,7 @@ func TestSyncRepairs(t *testing.T) {
 			t.Parallel()
 			f := newFirewall(t)
 			f.mustSync(t, firewall.Rules(config()))
-			c, err := f.conn()
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := f.dial(t)
 			rules, err := c.GetRules(testTable(), forwardChain())
 			if err != nil {
 				t.Fatal(err)

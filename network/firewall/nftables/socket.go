@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -26,6 +25,10 @@ var errInterrupted = errors.New("ruleset changed while it was read")
 // 32 KiB at once.
 const socketBuffer = 64 << 10
 
+// patience bounds the wait for the next answer of the kernel, and for all
+// answers to one transaction.
+const patience = 10 * time.Second
+
 // genHeader is the size of what precedes the attributes of each message about
 // rules (struct nfgenmsg), in bytes.
 const genHeader = 4
@@ -33,19 +36,11 @@ const genHeader = 4
 // open returns a netlink socket to the packet filter of namespace ns.
 func open(ns *os.File, groups ...int) (*os.File, error) {
 	fd := -1
-	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: a thread that has left its namespace ends here.
-		runtime.LockOSThread()
-		done <- func() (err error) {
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter namespace: %w", err)
-			}
-			fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
-			return err
-		}()
-	}()
-	if err := <-done; err != nil {
+	err := inside(ns, func() (err error) {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("open netfilter socket: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "netfilter")
@@ -60,21 +55,32 @@ func open(ns *os.File, groups ...int) (*os.File, error) {
 	return f, nil
 }
 
-// ask sends one request for objects of family inet and returns the answers.
-// An absent object is ENOENT.
-func ask(f *os.File, kind, flags int, attrs []byte) ([][]byte, error) {
+// A query asks for objects of one family.
+type query struct {
+	family byte   // NFPROTO_*
+	kind   int    // NFT_MSG_GET*
+	dump   bool   // all objects, not one
+	attrs  []byte // that they must have
+}
+
+// ask sends one query and returns the answers. An absent object is ENOENT.
+func ask(f *os.File, q query) ([][]byte, error) {
 	const header = unix.SizeofNlMsghdr + genHeader
-	b := make([]byte, header, header+len(attrs))
-	binary.NativeEndian.PutUint32(b[0:], uint32(header+len(attrs)))
-	binary.NativeEndian.PutUint16(b[4:], uint16(unix.NFNL_SUBSYS_NFTABLES<<8|kind))
-	binary.NativeEndian.PutUint16(b[6:], uint16(unix.NLM_F_REQUEST|flags))
-	b[unix.SizeofNlMsghdr] = unix.NFPROTO_INET
-	if _, err := f.Write(append(b, attrs...)); err != nil {
+	flags := unix.NLM_F_REQUEST
+	if q.dump {
+		flags |= unix.NLM_F_DUMP
+	}
+	b := make([]byte, header, header+len(q.attrs))
+	binary.NativeEndian.PutUint32(b[0:], uint32(header+len(q.attrs)))
+	binary.NativeEndian.PutUint16(b[4:], uint16(unix.NFNL_SUBSYS_NFTABLES<<8|q.kind))
+	binary.NativeEndian.PutUint16(b[6:], uint16(flags))
+	b[unix.SizeofNlMsghdr] = q.family
+	if _, err := f.Write(append(b, q.attrs...)); err != nil {
 		return nil, err
 	}
 	// The kernel answers before Write returns; the deadline is for one that
 	// does not answer at all.
-	if err := f.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	var out [][]byte
@@ -96,7 +102,7 @@ func ask(f *os.File, kind, flags int, attrs []byte) ([][]byte, error) {
 			if len(m.Data) >= genHeader {
 				out = append(out, append([]byte(nil), m.Data[genHeader:]...))
 			}
-			if flags&unix.NLM_F_DUMP == 0 {
+			if !q.dump {
 				return out, nil
 			}
 		}

@@ -22,10 +22,21 @@ func Supported(ns string) error {
 		return err
 	}
 	defer f.Close()
+	// Asked before a transaction is sent: a kernel without nftables answers that
+	// in fewer words than the library waits for.
+	socket, err := open(f.ns)
+	if err != nil {
+		return fmt.Errorf("check nftables: %w", err)
+	}
+	defer socket.Close()
+	if _, err := generation(socket); err != nil {
+		return fmt.Errorf("check nftables: %w", err)
+	}
 	c, err := f.conn()
 	if err != nil {
 		return fmt.Errorf("check nftables: %w", err)
 	}
+	defer c.CloseLasting()
 	// A transaction that could be carried out but for its last message, so that
 	// none of it is: the table exists by then.
 	probe := f.nftTable()
@@ -40,6 +51,9 @@ func Supported(ns string) error {
 	err = c.Flush()
 	if errs := leaves(err); len(errs) == 1 && errors.Is(errs[0], unix.EEXIST) {
 		return nil
+	}
+	if !isUnsupported(err) {
+		return fmt.Errorf("check nftables: %w", err)
 	}
 	return fmt.Errorf("check nftables: this kernel lacks inet tables with NAT, masquerade and notrack: %w", err)
 }

@@ -31,10 +31,7 @@ func TestWatchKicks(t *testing.T) {
 		kicks, done := make(chan struct{}, 100), make(chan error, 1)
 		go func() { done <- f.Watch(ctx, func() { kicks <- struct{}{} }) }()
 		<-kicks // it watches now
-		c, err := f.conn()
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := f.dial(t)
 		if err := change(f, c); err != nil {
 			t.Fatal(err)
 		}
@@ -68,10 +65,7 @@ func TestOnlyOursConcernsUs(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer socket.Close()
-		c, err := f.conn()
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := f.dial(t)
 		c.AddTable(&nft.Table{Name: tc.name, Family: tc.family})
 		if err := c.Flush(); err != nil {
 			t.Fatal(err)
