@@ -23,7 +23,9 @@ func statusCommand(c *client) *cobra.Command {
 			return answer(cmd, c, query[status.Status]{
 				path: "/status",
 				text: func(w io.Writer, s status.Status) { printStatus(w, s, time.Now()) },
-				fine: func(s status.Status) bool { return s.Ready && len(s.Problems) == 0 },
+				fine: func(s status.Status) bool {
+					return s.Ready && len(s.Problems) == 0 && len(s.Refused) == 0
+				},
 			})
 		},
 	}

@@ -33,8 +33,15 @@ const period = 30 * time.Second
 type Store interface {
 	subnet.Store
 
+	// Reconnect drops connections that an address which is gone may hold up.
+	Reconnect()
+
 	// NetConf returns net-conf.json as it stands now.
 	NetConf(ctx context.Context) ([]byte, error)
+
+	// WatchNetConf calls kick when it may have changed. It blocks until ctx
+	// ends or the watch breaks.
+	WatchNetConf(ctx context.Context, kick func()) error
 }
 
 // An Agent is the node agent of one node and one pod network.
@@ -56,6 +63,7 @@ type Agent struct {
 	firewall *reconcile.Loop
 
 	reporting sync.Mutex
+	notified  sync.Once // that we are ready, to systemd
 
 	seen seen // what the kernel loop alone remembers from round to round
 }
@@ -95,15 +103,29 @@ func (a *Agent) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// keep learns what to do, and then does it until ctx ends.
+// errNewConf ends the loops, so that they begin again with a new configuration.
+var errNewConf = errors.New("the network configuration has changed")
+
+// keep learns what to do, and then does it until ctx ends. A new configuration
+// makes it learn again; until then, and while it does, the data plane stays.
 func (a *Agent) keep(ctx context.Context) error {
-	if !a.prepare(ctx) {
-		return nil
+	for a.prepare(ctx) {
+		if err := a.runLoops(ctx); !errors.Is(err, errNewConf) {
+			return err
+		}
+		a.log.Info("starting over", "why", errNewConf)
+		a.facts.forget()
+		a.seen = seen{}
 	}
+	return nil
+}
+
+func (a *Agent) runLoops(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return uncancelled(ctx, a.store.Watch(ctx, a.learn, a.storeFault)) })
 	group.Go(func() error { return a.watch(ctx, "kernel events", a.watchKernel) })
 	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
+	group.Go(func() error { return a.followConf(ctx) })
 	group.Go(func() error { return a.leases.Run(ctx) })
 	group.Go(func() error { return a.kernels.Run(ctx) })
 	group.Go(func() error { return a.firewall.Run(ctx) })

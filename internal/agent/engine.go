@@ -4,7 +4,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/percale-net/percale/internal/config"
@@ -23,6 +26,12 @@ type renderer interface {
 	Watch(ctx context.Context, kick func()) error
 }
 
+// A dropFinder knows what drops pods' packets that our rules accept in vain: in
+// nftables an accept ends only its own chain.
+type dropFinder interface {
+	ForeignDrops(ctx context.Context, networks []netip.Prefix) ([]string, error)
+}
+
 // An engine is the renderer in use, and the one that is not, whose rules would
 // stand beside ours after a change of mode.
 type engine struct {
@@ -30,8 +39,8 @@ type engine struct {
 	other  renderer // nil if this machine cannot have rules of it
 	period time.Duration
 
-	synced  bool // once, so that a later change is a repair
-	cleared bool // the other's rules are gone
+	wish    string // the rules that were written last; a change without a new wish is a repair
+	cleared bool   // the other's rules are gone
 }
 
 // chooseEngine takes nftables where the kernel has it, unless told otherwise.
@@ -42,7 +51,7 @@ func (a *Agent) chooseEngine(context.Context) error {
 		a.conf.Firewall == config.FirewallAuto && nftErr != nil
 	switch {
 	case useIptables && iptErr != nil:
-		return iptErr
+		return errors.Join(iptErr, nftErr)
 	case useIptables:
 		a.engine = engine{renderer: iptables.Open(a.settings.Instance()), period: a.settings.IptablesResync}
 		if nftErr == nil {
@@ -55,6 +64,9 @@ func (a *Agent) chooseEngine(context.Context) error {
 		if iptErr == nil {
 			a.engine.other = iptables.Open(a.settings.Instance())
 		}
+	}
+	if nftErr != nil && a.conf.Firewall == config.FirewallAuto {
+		a.log.Warn("iptables is used, since nftables cannot be", "err", nftErr)
 	}
 	a.report(func(s *status.Status) { s.Firewall.Mode = a.engine.Name() })
 	return nil
@@ -74,18 +86,22 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 		return 0, nil // the lease loop kicks
 	}
 	began := time.Now()
-	changed, err := a.engine.Sync(ctx, firewall.Rules(a.firewallConfig(v)))
+	rules := firewall.Rules(a.firewallConfig(v))
+	changed, err := a.engine.Sync(ctx, rules)
 	if err != nil {
 		err = fmt.Errorf("write %s rules: %w", a.engine.Name(), err)
 	} else {
 		err = a.clearOther(ctx)
 	}
-	repair := status.Repair{At: began, What: fmt.Sprint(changed)}
-	repaired := len(changed) > 0 && a.engine.synced
+	drops := a.foreignDrops(ctx)
+	repair := status.Repair{At: began, What: strings.Join(changed, "; ")}
+	repaired := len(changed) > 0 && a.engine.wish == rules.String()
 	if len(changed) > 0 {
 		a.log.Info("firewall written", "mode", a.engine.Name(), "changed", changed)
 	}
-	a.engine.synced = a.engine.synced || err == nil
+	if err == nil {
+		a.engine.wish = rules.String()
+	}
 	a.report(func(s *status.Status) {
 		s.Firewall.InSync = err == nil
 		s.Firewall.Count++
@@ -94,8 +110,25 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 			s.Firewall.LastRepair = repair
 		}
 		s.Fault(partFirewall, err, began)
+		s.Fault("forward", drops, began)
 	})
 	return a.engine.period, err
+}
+
+// foreignDrops says what of others may drop pods' packets.
+func (a *Agent) foreignDrops(ctx context.Context) error {
+	finder, ok := a.engine.renderer.(dropFinder)
+	if !ok || !a.settings.IptablesForwardRules {
+		return nil
+	}
+	drops, err := finder.ForeignDrops(ctx, a.networks())
+	if err != nil || len(drops) == 0 {
+		return err
+	}
+	n := a.networks()[0]
+	return fmt.Errorf("%s: pods' packets may end there, and no rule in another table can save them. Let them through: "+
+		"iptables -I FORWARD -s %s -j ACCEPT; iptables -I FORWARD -d %s -j ACCEPT; or set \"Firewall\": \"iptables\" in net-conf",
+		strings.Join(drops, "; "), n, n)
 }
 
 // clearOther removes what the other mode left, after ours stands.

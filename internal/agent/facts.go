@@ -39,6 +39,14 @@ func (v view) last() subnet.Lease {
 	return v.previous
 }
 
+// forget drops what depends on the network configuration. Our lease becomes a
+// preference.
+func (f *facts) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = view{previous: f.now.last(), wish: f.now.wish + 1}
+}
+
 func (f *facts) view() view {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -23,44 +24,49 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 	if !v.synced || v.uplink.Name == "" {
 		return 0, nil // both will kick
 	}
-	again, err := a.publish(ctx, v)
-	if err != nil {
+	err := a.publish(ctx, v)
+	switch {
+	case errors.Is(err, subnet.ErrNameClash):
+		err = fmt.Errorf("%w: give one of the two another --node-name and start it anew", err)
+	case err != nil:
 		err = fmt.Errorf("lease a subnet: %w", err)
 	}
 	a.report(func(s *status.Status) { s.Fault(partLease, err, time.Now()) })
-	return again, err
+	return untilNext(a.facts.view().renewAt), err
 }
 
-func (a *Agent) publish(ctx context.Context, v view) (time.Duration, error) {
+func (a *Agent) publish(ctx context.Context, v view) error {
 	own, release, err := subnet.Choose(a.claim(v), v.snapshot.Leases, rand.IntN)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	a.fillData(&own, v)
 	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
 	if v.held && own == v.lease && fresh && slices.Contains(v.snapshot.Leases, own) && len(release) == 0 {
-		return untilRenewal(v.renewAt), nil
+		return nil
 	}
 	expires, err := a.store.Publish(ctx, own)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, old := range release {
 		if err := a.store.Release(ctx, old); err != nil {
-			return 0, fmt.Errorf("release our older lease: %w", err)
+			return fmt.Errorf("release our older lease: %w", err)
 		}
 	}
-	return a.hold(own, expires), nil
+	a.hold(own, expires)
+	return nil
 }
 
-// hold notes that own is ours until expires, and returns when to renew it.
-func (a *Agent) hold(own subnet.Lease, expires time.Time) time.Duration {
+// hold notes that own is ours until expires.
+func (a *Agent) hold(own subnet.Lease, expires time.Time) {
 	var renewAt time.Time
 	if !expires.IsZero() {
 		renewAt = expires.Add(-a.settings.RenewMargin)
 		// A margin longer than the lease would make every round renew.
 		renewAt = later(renewAt, time.Now().Add(time.Until(expires)/2))
 	}
+	before := a.facts.view().last()
 	changed := a.facts.update(func(v *view) {
 		v.lease, v.held, v.renewAt = own, true, renewAt
 	})
@@ -72,14 +78,31 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time) time.Duration {
 		a.kernels.Kick()
 		a.firewall.Kick()
 	}
+	moved := movedFrom(before, own)
+	if moved != nil {
+		a.log.Warn("the subnet is another one now", "err", moved)
+	}
 	a.report(func(s *status.Status) {
+		if moved != nil {
+			s.Fault("pods", moved, time.Now())
+		}
 		s.Expires = expires
 		s.Subnets = nil
 		for e := range own.Endpoints() {
 			s.Subnets = append(s.Subnets, e.Subnet)
 		}
 	})
-	return untilRenewal(renewAt)
+}
+
+// movedFrom says what another subnet than before means for pods.
+func movedFrom(before, own subnet.Lease) error {
+	for _, e := range [][2]subnet.Endpoint{{before.V4, own.V4}, {before.V6, own.V6}} {
+		if was, is := e[0].Subnet, e[1].Subnet; was.IsValid() && was != is {
+			return fmt.Errorf("this node had %s and has %s now: pods made before keep addresses that no node routes here; "+
+				"delete them, so that they are made anew", was, is)
+		}
+	}
+	return nil
 }
 
 // claim says what we ask for.
@@ -111,11 +134,13 @@ func (a *Agent) self(v view) backend.Self {
 	return backend.Self{Node: a.settings.NodeName, Lease: v.lease, Pools: a.conf.Pools, Uplink: v.uplink}
 }
 
-func untilRenewal(at time.Time) time.Duration {
-	if at.IsZero() {
-		return 0
+// untilNext returns when to look again: for the renewal, or because a lost race
+// may leave the store with another's word under our key and no news of it.
+func untilNext(renewAt time.Time) time.Duration {
+	if renewAt.IsZero() {
+		return period
 	}
-	return max(time.Until(at), time.Second)
+	return min(period, max(time.Until(renewAt), time.Second))
 }
 
 func either(a, b netip.Addr) netip.Addr {

@@ -4,15 +4,13 @@ package agent
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"io/fs"
 	"time"
 
-	"github.com/percale-net/percale/backend"
-	"github.com/percale-net/percale/backend/hostgw"
-	"github.com/percale-net/percale/backend/vxlan"
-	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/internal/reconcile"
 	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/etcd"
 	"github.com/percale-net/percale/subnet/local"
 )
@@ -21,7 +19,7 @@ import (
 // configuration and a firewall. It reports whether ctx still lives.
 func (a *Agent) prepare(ctx context.Context) bool {
 	return a.persist(ctx, partStore, a.openStore) &&
-		a.persist(ctx, partNetConf, a.readNetConf) &&
+		a.persist(ctx, partNetConf, a.takeConf) &&
 		a.persist(ctx, partFirewall, a.chooseEngine) &&
 		a.persist(ctx, "previous subnet", a.readPrevious)
 }
@@ -44,6 +42,9 @@ func (a *Agent) persist(ctx context.Context, part string, fn func(context.Contex
 }
 
 func (a *Agent) openStore(context.Context) error {
+	if a.store != nil {
+		return nil // a new configuration is no reason for a new connection
+	}
 	s := a.settings
 	store, err := etcd.Open(etcd.Config{
 		Endpoints: s.EtcdEndpoints,
@@ -62,45 +63,25 @@ func (a *Agent) openStore(context.Context) error {
 	return nil
 }
 
-func (a *Agent) readNetConf(ctx context.Context) error {
-	raw, err := a.store.NetConf(ctx)
-	if err != nil {
-		return err
-	}
-	conf, err := config.ParseNetConf(raw)
-	if err != nil {
-		return fmt.Errorf("net-conf: %w", err)
-	}
-	a.conf = conf
-	a.backend = newBackend(conf.Backend)
-	a.log.Info("network configuration read", "network", conf.Pools.V4.Network,
-		"network6", conf.Pools.V6.Network, "backend", a.backend.Name())
-	a.report(func(s *status.Status) { s.Backend = a.backend.Name() })
-	return nil
-}
-
-func newBackend(c config.Backend) backend.Backend {
-	if c.Type == config.TypeHostGW {
-		return hostgw.Backend{}
-	}
-	return vxlan.Backend{
-		VNI: c.VNI, Port: c.Port, MTU: c.MTU,
-		GBP: c.GBP, Learning: c.Learning, DirectRouting: c.DirectRouting,
-	}
-}
-
 // readPrevious finds what this node had last, so that its pods keep their
 // addresses even when the store has forgotten us. subnet.env is what pods were
 // made by, so it counts for more than our own note, which outlives a reboot.
 // What cannot be read is no more than a lost preference.
 func (a *Agent) readPrevious(context.Context) error {
+	if a.facts.view().last() != (subnet.Lease{}) {
+		return nil
+	}
 	previous, err := local.LoadLease(a.settings.StateDir, a.settings.NodeName)
 	if err != nil {
 		a.log.Warn("own lease of the last run is not known", "err", err)
 	}
-	if env, err := local.ReadEnv(a.settings.SubnetFile); err == nil {
+	env, err := local.ReadEnv(a.settings.SubnetFile)
+	switch {
+	case err == nil:
 		previous.V4.Subnet = env.Subnet.Masked()
 		previous.V6.Subnet = env.IPv6Subnet.Masked()
+	case !errors.Is(err, fs.ErrNotExist):
+		a.log.Warn("the subnet that pods have is not known", "err", err)
 	}
 	a.facts.update(func(v *view) { v.previous = previous })
 	return nil

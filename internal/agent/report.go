@@ -12,7 +12,6 @@ import (
 
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/internal/status"
-	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/local"
 )
@@ -26,6 +25,7 @@ const (
 	partKernel   = "kernel"
 	partIPv6     = "ipv6"
 	partFirewall = "firewall"
+	partEnv      = "subnet.env"
 )
 
 // report lets fn change the status, and then draws from it whether the agent is
@@ -46,7 +46,7 @@ func (a *Agent) report(fn func(*status.Status)) {
 	}
 	if now.Ready {
 		a.log.Info("ready", "peers", now.Peers.Programmed)
-		notifySystemd(a.log)
+		a.notified.Do(func() { notifySystemd(a.log) })
 	} else if was.Ready {
 		a.log.Warn("not ready", "waiting", now.Waiting)
 	}
@@ -81,8 +81,6 @@ func waiting(s status.Status) string {
 		return "programming the kernel"
 	case !s.Firewall.InSync:
 		return "writing firewall rules"
-	case s.Peers.Programmed < s.Peers.Wanted:
-		return fmt.Sprintf("%d of %d peers are not in the kernel", s.Peers.Wanted-s.Peers.Programmed, s.Peers.Wanted)
 	}
 	return ""
 }
@@ -96,39 +94,54 @@ func keepsWaiting(s status.Status, part string) bool {
 		return !s.Store.Synced
 	case partLease:
 		return len(s.Subnets) == 0
-	case partNetConf, partUplink, partKernel, partIPv6, partFirewall:
+	case partNetConf:
+		return s.Backend == ""
+	case partUplink, partKernel, partIPv6, partFirewall, partEnv:
 		return true
 	}
 	return false
 }
 
-// reportRound publishes what the kernel loop did and found.
+// reportRound publishes what the kernel loop did and found. That the kernel
+// refused single peers' entries is a problem, but keeps nobody else waiting.
 func (a *Agent) reportRound(v view, r result) {
 	peers := peersOf(r)
 	refused := slices.Concat(v.snapshot.Refused, r.refused, r.plan.Refused)
 	a.logRefused(refused)
 	a.board.SetPeers(peers)
+	own, others := r.err, error(nil)
+	if ownDevicesStand(r.err) {
+		own, others = nil, r.err
+	}
 	a.report(func(s *status.Status) {
 		s.Uplink = uplinkOf(v)
-		s.Devices = devicesOf(r.plan.State)
-		s.PodMTU = a.backend.PodMTU(a.self(v))
+		s.Devices = devicesOf(r)
+		s.PodMTU = a.seen.podMTU
 		s.Sysctls = sysctlsOf(r)
 		s.Refused, s.Notes = refused, a.notes(r.have)
-		s.Peers = status.PeerCount{Wanted: len(peers)}
-		for _, p := range peers {
-			if p.Programmed {
-				s.Peers.Programmed++
-			}
-		}
+		s.Peers = countOf(peers)
 		s.Kernel.Count++
 		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)
 		s.Kernel.Writes = a.kernel.Writes()
 		if r.repair.What != "" {
 			s.Kernel.LastRepair = r.repair
 		}
-		s.Fault(partKernel, r.err, r.began)
+		s.Fault(partKernel, own, r.began)
+		s.Fault("peers", others, r.began)
+		s.Fault("fight", a.seen.fight.err(r.began), r.began)
+		s.Fault(partEnv, r.envErr, r.began)
 		s.Fault(partIPv6, a.ipv6Fault(r), r.began)
 	})
+}
+
+func countOf(peers []status.Peer) status.PeerCount {
+	c := status.PeerCount{Wanted: len(peers)}
+	for _, p := range peers {
+		if p.Programmed {
+			c.Programmed++
+		}
+	}
+	return c
 }
 
 // sysctlsOf returns the settings that we keep, with the values that they have.
@@ -154,13 +167,22 @@ func (a *Agent) ipv6Fault(r result) error {
 }
 
 // logRefused logs each refusal once, and again only when its reason changes.
+// Of many that come together, which have one cause, it logs the first few.
 func (a *Agent) logRefused(refused []subnet.Refusal) {
+	const most = 10
+	now, fresh := make(map[subnet.Refusal]bool, len(refused)), 0
 	for _, r := range refused {
-		if !slices.Contains(a.seen.refused, r) {
+		if now[r] = true; a.seen.refused[r] {
+			continue
+		}
+		if fresh++; fresh <= most {
 			a.log.Warn("lease refused", "lease", r.Lease, "node", r.Node, "reason", r.Reason)
 		}
 	}
-	a.seen.refused = refused
+	if fresh > most {
+		a.log.Warn("more leases refused; percale status lists all", "count", fresh-most)
+	}
+	a.seen.refused = now
 }
 
 func peersOf(r result) []status.Peer {
@@ -224,13 +246,15 @@ func uplinkOf(v view) status.Uplink {
 	return u
 }
 
-func devicesOf(s network.State) []status.Device {
+// devicesOf returns our devices as the kernel has them.
+func devicesOf(r result) []status.Device {
 	var devices []status.Device
-	for _, name := range slices.Sorted(maps.Keys(s.Links)) {
-		l := s.Links[name]
-		devices = append(devices, status.Device{
-			Name: name, VNI: l.VXLAN.VNI, Port: l.VXLAN.Port, MAC: l.MAC.String(), MTU: l.MTU,
-		})
+	for _, name := range slices.Sorted(maps.Keys(r.plan.State.Links)) {
+		if l, ok := r.have.Links[name]; ok {
+			devices = append(devices, status.Device{
+				Name: name, VNI: l.VXLAN.VNI, Port: l.VXLAN.Port, MAC: l.MAC.String(), MTU: l.MTU,
+			})
+		}
 	}
 	return devices
 }

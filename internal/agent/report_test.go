@@ -48,7 +48,9 @@ func TestWaiting(t *testing.T) {
 		{"round failed", fault(partKernel), "kernel: no"},
 		{"no uplink", fault(partUplink), "uplink: no"},
 		{"no rules yet", func(s *status.Status) { s.Firewall.InSync = false }, "writing firewall rules"},
-		{"a peer missing", func(s *status.Status) { s.Peers.Programmed = 1 }, "1 of 2 peers are not in the kernel"},
+		{"a peer that the kernel refuses", fault("peers"), ""},
+		{"subnet.env not written", fault(partEnv), "subnet.env: no"},
+		{"net-conf made unreadable later", fault(partNetConf), ""},
 		{"health port taken", fault("health server"), ""},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,8 +24,11 @@ const maxPasses = 3
 
 // seen is what the kernel loop alone remembers.
 type seen struct {
-	wish    int              // of the last round that left the kernel as planned
-	refused []subnet.Refusal // as logged last
+	wish    int                     // of the last round that left the kernel as planned
+	locals  []netip.Addr            // all addresses of this node
+	podMTU  int                     // as CNI plugins were told last, in bytes
+	refused map[subnet.Refusal]bool // as logged last
+	fight   fight
 }
 
 // kernelRound makes the kernel agree with the newest facts.
@@ -36,17 +40,20 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	if v.uplink.Name == "" || !v.synced || !v.held {
 		return period, upErr // lease and store kick
 	}
-	result, err := a.applyPlan(ctx, v)
-	if err == nil && a.seen.wish == v.wish && result.changes != "" {
-		a.log.Warn("repaired the kernel", "what", result.changes)
-		result.repair = status.Repair{At: began, What: result.changes}
+	r := a.applyPlan(ctx, v)
+	r.began = began
+	if r.err == nil && a.seen.wish == v.wish && r.changes != "" {
+		r.repair = status.Repair{At: began, What: r.changes}
+		a.seen.fight.note(began)
+		if !a.seen.fight.on(began) {
+			a.log.Warn("repaired the kernel", "what", r.changes)
+		}
 	}
-	if err == nil {
+	if r.err == nil {
 		a.seen.wish = v.wish
 	}
-	result.began, result.err = began, err
-	a.reportRound(v, result)
-	return period, errors.Join(upErr, err)
+	a.reportRound(v, r)
+	return period, errors.Join(upErr, r.err, r.envErr, a.seen.fight.err(began))
 }
 
 // followUplink chooses the uplink by what the kernel has now. When it cannot,
@@ -57,19 +64,45 @@ func (a *Agent) followUplink(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read links: %w", err)
 	}
+	a.seen.locals = nil
+	for _, l := range known.Links {
+		for _, addr := range l.Addrs {
+			a.seen.locals = append(a.seen.locals, addr.Prefix.Addr())
+		}
+	}
 	up, err := uplink.Choose(uplink.Wish{
 		Ifaces: s.Ifaces, Regexes: s.IfaceRegexes, Reach: s.IfaceCanReach,
 		PublicV4: s.PublicIP, PublicV6: s.PublicIPv6,
-		V4: a.conf.Pools.V4.Enabled(), V6: a.conf.Pools.V6.Enabled(),
+		V4: a.conf.Pools.V4.Enabled(), V6: a.conf.Pools.V6.Enabled(), Pods: a.networks(),
 	}, known)
 	if err != nil {
 		return fmt.Errorf("choose uplink: %w", err)
 	}
-	if a.facts.update(func(v *view) { v.uplink = up }) {
-		a.log.Info("uplink chosen", "link", up.Name, "address", up.V4, "address6", up.V6, "mtu", up.MTU, "why", up.Why)
-		a.leases.Kick()
-	}
+	a.setUplink(up)
 	return nil
+}
+
+func (a *Agent) setUplink(up network.Uplink) {
+	was := a.facts.view().uplink
+	if !a.facts.update(func(v *view) { v.uplink = up }) {
+		return
+	}
+	a.log.Info("uplink chosen", "link", up.Name, "address", up.V4, "address6", up.V6, "mtu", up.MTU, "why", up.Why)
+	if was.Name != "" && (was.V4 != up.V4 || was.V6 != up.V6) {
+		a.store.Reconnect() // its connection may be bound to an address that is gone
+	}
+	a.leases.Kick()
+}
+
+// networks returns the pod networks.
+func (a *Agent) networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range []subnet.Pool{a.conf.Pools.V4, a.conf.Pools.V6} {
+		if p.Enabled() {
+			all = append(all, p.Network)
+		}
+	}
+	return all
 }
 
 // A result is what a round did and found.
@@ -80,43 +113,42 @@ type result struct {
 	have    network.State
 	changes string // what was changed in the kernel; "" for nothing
 	repair  status.Repair
-	err     error
+	err     error // of the kernel, or of the plan
+	envErr  error // of subnet.env
 }
 
 // applyPlan plans, reads, compares and writes, until there is nothing to write.
-func (a *Agent) applyPlan(ctx context.Context, v view) (result, error) {
+func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 	self := a.self(v)
-	links, err := a.kernel.Links(ctx)
-	if err != nil {
-		return result{}, fmt.Errorf("read links: %w", err)
+	self.Locals = a.seen.locals
+	if self.Links, r.err = a.kernel.Links(ctx); r.err != nil {
+		r.err = fmt.Errorf("read links: %w", r.err)
+		return r
 	}
-	self.Links = links
-	peers, refused := subnet.Screen(self.Pools, v.lease, v.snapshot.Leases)
-	plan, err := backend.MakePlan(a.backend, self, peers)
-	if err != nil {
-		return result{}, err
+	var peers []subnet.Lease
+	peers, r.refused = subnet.Screen(self.Pools, v.lease, v.snapshot.Leases)
+	if r.plan, r.err = backend.MakePlan(a.backend, self, peers); r.err != nil {
+		return r
 	}
-	r := result{plan: plan, refused: refused}
-	a.addForwarding(plan.State)
-	a.addBlackholes(plan.State, self)
-	err = a.apply(ctx, &r)
-	if ownDevicesStand(err) {
-		err = errors.Join(err, a.writeEnv(v, self))
+	a.addForwarding(r.plan.State, v.uplink)
+	a.addBlackholes(r.plan.State, self)
+	r.err = a.apply(ctx, &r)
+	if ownDevicesStand(r.err) {
+		r.envErr = a.writeEnv(v, self)
 	}
-	return r, err
+	return r
 }
 
-func (a *Agent) apply(ctx context.Context, r *result) error {
+// apply makes the kernel hold the plan of r, and notes what it changed.
+func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 	scope := a.scopeOf(r.plan.State)
 	var done []string
 	for range maxPasses {
-		have, err := a.kernel.Read(ctx, scope)
+		r.have, err = a.kernel.Read(ctx, scope)
 		if err != nil {
 			return fmt.Errorf("read kernel: %w", err)
 		}
-		r.have = have
-		wish := feasible(r.plan.State, have)
-		changes := network.Compare(have, wish)
+		changes := network.Compare(r.have, feasible(r.plan.State, r.have))
 		if changes.Len() == 0 {
 			break
 		}
@@ -134,13 +166,14 @@ func (a *Agent) apply(ctx context.Context, r *result) error {
 
 // ownDevicesStand reports whether err, of applying a plan, concerns peers only.
 func ownDevicesStand(err error) bool {
-	for entry := range failedEntries(err) {
+	failed := failedEntries(err)
+	for entry := range failed {
 		switch entry.(type) {
 		case network.Link, network.Address:
 			return false
 		}
 	}
-	return err == nil || len(failedEntries(err)) > 0
+	return err == nil || len(failed) > 0
 }
 
 // failedEntries returns the entries that the kernel did not take, with why.

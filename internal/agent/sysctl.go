@@ -9,7 +9,6 @@ import (
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/kernel"
-	"github.com/percale-net/percale/subnet"
 )
 
 // Settings that are read, and changed only where addForwarding says so.
@@ -24,14 +23,20 @@ var errNoIPv6 = errors.New("this kernel has IPv6 switched off, and net-conf want
 	"remove ipv6.disable=1 from the kernel's command line, or set \"EnableIPv6\": false")
 
 // addForwarding adds what turns a host into a router of its pods' packets.
-func (a *Agent) addForwarding(s network.State) {
+func (a *Agent) addForwarding(s network.State, up network.Uplink) {
 	if a.conf.Pools.V4.Enabled() {
 		s.Sysctls[forward4] = network.Sysctl{Path: forward4, Value: "1"}
 	}
 	if a.conf.Pools.V6.Enabled() {
 		s.Sysctls[forward6] = network.Sysctl{Path: forward6, Value: "1"}
+		ra := network.Sysctl{Path: acceptRA(up.Name), Value: "2"}
+		s.Sysctls[ra.Path] = ra
 	}
 }
+
+// acceptRA is the setting by which a link takes router advertisements: 0 never,
+// 1 unless the host forwards, 2 always.
+func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
 
 // addBlackholes drops packets to pods of ours that do not exist, if that was
 // asked for. A route to a pod, or of the bridge, is more specific or has a
@@ -52,11 +57,9 @@ func (a *Agent) addBlackholes(s network.State, self backend.Self) {
 // scopeOf says what to read to compare with want: all that is ours, and the
 // settings that the status reports on.
 func (a *Agent) scopeOf(want network.State) kernel.Scope {
-	scope := kernel.Scope{Sysctls: []string{forward4, forward6, bridgeNF4, bridgeNF6}}
-	for _, p := range []subnet.Pool{a.conf.Pools.V4, a.conf.Pools.V6} {
-		if p.Enabled() {
-			scope.Networks = append(scope.Networks, p.Network)
-		}
+	scope := kernel.Scope{
+		Networks: a.networks(),
+		Sysctls:  []string{forward4, forward6, bridgeNF4, bridgeNF6},
 	}
 	for name := range want.Links {
 		scope.Devices = append(scope.Devices, name)
@@ -69,14 +72,16 @@ func (a *Agent) scopeOf(want network.State) kernel.Scope {
 	return scope
 }
 
-// feasible drops the IPv6 settings from the wish where the kernel has none.
+// feasible drops from the wish the IPv6 settings where the kernel has none, and
+// the uplink's accept_ra unless we are about to take away its routes: a kernel
+// that begins to forward drops what it learned from router advertisements, and
+// with them perhaps its default route, where accept_ra is 1.
 func feasible(want, have network.State) network.State {
-	if hasIPv6(have) {
-		return want
-	}
 	kept := make(map[string]network.Sysctl)
 	for path, s := range want.Sysctls {
-		if !strings.HasPrefix(path, "net/ipv6/") {
+		ours := s.Value == "2" && strings.HasSuffix(path, "/accept_ra")
+		saves := have.Sysctls[forward6].Value == "0" && have.Sysctls[path].Value == "1"
+		if (!strings.HasPrefix(path, "net/ipv6/") || hasIPv6(have)) && (!ours || saves) {
 			kept[path] = s
 		}
 	}

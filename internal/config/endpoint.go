@@ -15,6 +15,7 @@ func endpoints(p *[]string) value {
 		mute: true,
 		show: func() string { return strings.Join(*p, ",") },
 		set: func(text string) error {
+			*p = nil // so that no other check judges the default in place of a bad list
 			var all []string
 			for e := range strings.SplitSeq(text, ",") {
 				if e = strings.TrimSpace(e); e == "" {
@@ -23,7 +24,8 @@ func endpoints(p *[]string) value {
 				if err := checkEndpoint(e); err != nil {
 					return err
 				}
-				all = append(all, strings.TrimRight(e, "/"))
+				scheme, rest, _ := strings.Cut(strings.TrimRight(e, "/"), "://")
+				all = append(all, strings.ToLower(scheme)+"://"+rest)
 			}
 			if all == nil {
 				return errors.New("want a comma list of URLs such as http://127.0.0.1:2379")

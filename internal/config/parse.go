@@ -175,6 +175,9 @@ func contradictions(s Settings) []string {
 	if (s.EtcdCertFile == "") != (s.EtcdKeyFile == "") {
 		wrong = append(wrong, "--etcd-certfile and --etcd-keyfile: want both or none")
 	}
+	if text := plaintext(s); text != "" {
+		wrong = append(wrong, text)
+	}
 	if (s.EtcdUsername == "") != (s.EtcdPassword.Reveal() == "") {
 		wrong = append(wrong, "--etcd-username and --etcd-password: want both or none")
 	}
@@ -182,4 +185,27 @@ func contradictions(s Settings) []string {
 		wrong = append(wrong, "--kube-subnet-mgr: this release keeps leases in etcd only: leave the flag out and set --etcd-endpoints")
 	}
 	return wrong
+}
+
+// plaintext says which TLS files would have no effect, since an endpoint is not
+// encrypted; "" if none.
+func plaintext(s Settings) string {
+	var files []string
+	for _, f := range [...]struct{ flag, file string }{
+		{"--etcd-certfile", s.EtcdCertFile}, {"--etcd-keyfile", s.EtcdKeyFile}, {"--etcd-cafile", s.EtcdCAFile},
+	} {
+		if f.file != "" {
+			files = append(files, f.flag)
+		}
+	}
+	i := slices.IndexFunc(s.EtcdEndpoints, func(e string) bool { return !strings.HasPrefix(e, "https:") })
+	if i < 0 || files == nil {
+		return ""
+	}
+	needs := " need"
+	if len(files) == 1 {
+		needs = " needs"
+	}
+	return fmt.Sprintf("%s%s https:// endpoints: %s is not encrypted: write https:// in --etcd-endpoints, or leave the TLS files out",
+		strings.Join(files, ", "), needs, s.EtcdEndpoints[i])
 }

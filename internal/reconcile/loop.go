@@ -11,15 +11,23 @@ import (
 )
 
 // Delays after a failed round: the first one, doubled with each further
-// failure up to the last.
+// failure up to the last. A kick may bring the cure, so it waits less.
 const (
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
 )
 
+// The share of time that rounds take is bounded, even when kicks never end:
+// after each the loop rests for restFactor times as long as it took, at most
+// longestRest. A kick after the rest is served at once.
+const (
+	restFactor  = 2
+	longestRest = 500 * time.Millisecond
+)
+
 // A Loop calls Round at start, on each Kick, when the last round asked for it,
-// and after a failure. Kicks that come together, or while a round runs, make
-// one round.
+// and after a failure. Kicks that come together, or while a round runs or the
+// loop rests after it, make one round.
 type Loop struct {
 	name  string
 	log   *slog.Logger
@@ -54,7 +62,10 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.kick:
 		default:
 		}
+		began := time.Now()
 		again, err := l.round(ctx)
+		ended := time.Now()
+		rest := restFactor * ended.Sub(began)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -69,19 +80,37 @@ func (l *Loop) Run(ctx context.Context) error {
 		if err == nil {
 			retry = firstRetry
 		} else {
+			rest = max(rest, retry)
 			again, retry = retry, min(2*retry, lastRetry)
 		}
-		if !l.wait(ctx, again) {
+		var due time.Time
+		if again > 0 {
+			due = ended.Add(again)
+		}
+		if !sleep(ctx, min(rest, longestRest)) || !l.wait(ctx, due) {
 			return nil
 		}
 	}
 }
 
-// wait returns true when the next round is due, false when ctx has ended.
-func (l *Loop) wait(ctx context.Context, again time.Duration) bool {
+// sleep reports whether ctx still lives after d.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// wait returns true when the next round is due, by a kick or at the given time
+// (zero: never), and false when ctx has ended.
+func (l *Loop) wait(ctx context.Context, at time.Time) bool {
 	var due <-chan time.Time
-	if again > 0 {
-		timer := time.NewTimer(again)
+	if !at.IsZero() {
+		timer := time.NewTimer(time.Until(at))
 		defer timer.Stop()
 		due = timer.C
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,6 +81,47 @@ func TestFailureIsRetriedWithBackoffAndLoggedOnce(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), "works again") {
 			t.Errorf("recovery was not logged:\n%s", out.String())
+		}
+	})
+}
+
+func TestEndlessKicksLeaveTimeForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		var loop *Loop
+		loop = New("test", slog.New(slog.DiscardHandler), func(context.Context) (time.Duration, error) {
+			at = append(at, time.Since(began))
+			loop.Kick()
+			time.Sleep(100 * time.Millisecond) // the work of a round
+			return 0, nil
+		})
+		run(t, loop)
+		time.Sleep(950 * time.Millisecond)
+		synctest.Wait()
+		if want := []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond}; !slices.Equal(at, want) {
+			t.Errorf("rounds of 100 ms that kick themselves began at %v; want %v", at, want)
+		}
+	})
+}
+
+func TestKickDuringBackoffIsServedSoonNotAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rounds := 0
+		var loop *Loop
+		loop = New("test", slog.New(slog.DiscardHandler), func(context.Context) (time.Duration, error) {
+			rounds++
+			loop.Kick() // as its own failed writes would
+			return 0, errors.New("no way")
+		})
+		run(t, loop)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if rounds > 130 {
+			t.Errorf("%d rounds in a minute of failure and kicks; want about two per second", rounds)
+		}
+		if rounds < 100 {
+			t.Errorf("%d rounds in a minute of failure and kicks; want kicks heard within a second", rounds)
 		}
 	})
 }

@@ -43,11 +43,11 @@ func (c Config) tls() (*tls.Config, error) {
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("read --etcd-cafile: %w", err)
+			return nil, fmt.Errorf("read --etcd-cafile: %w; give the certificate of the CA that signed the servers' ones (in a container: is it mounted?)", err)
 		}
 		out.RootCAs = x509.NewCertPool()
 		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read --etcd-cafile %s: it holds no certificate in PEM form", c.CAFile)
+			return nil, fmt.Errorf("read --etcd-cafile %s: it holds no certificate in PEM form; give the certificate of the CA that signed the servers' ones, not a key", c.CAFile)
 		}
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
@@ -59,9 +59,17 @@ func (c Config) tls() (*tls.Config, error) {
 	// Read at each handshake, so that a renewed certificate is taken without a
 	// restart; once now, so that a bad one is told at once.
 	load := func() (*tls.Certificate, error) {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		certPEM, err := os.ReadFile(c.CertFile)
 		if err != nil {
-			return nil, fmt.Errorf("read --etcd-certfile %s and --etcd-keyfile %s: %w", c.CertFile, c.KeyFile, err)
+			return nil, fmt.Errorf("read --etcd-certfile: %w; give our client certificate (in a container: is it mounted?)", err)
+		}
+		keyPEM, err := os.ReadFile(c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read --etcd-keyfile: %w; give the key of --etcd-certfile %s (in a container: is it mounted?)", err, c.CertFile)
+		}
+		cert, err := tls.X509KeyPair(certPEM, keyPEM)
+		if err != nil {
+			return nil, fmt.Errorf("read --etcd-certfile %s and --etcd-keyfile %s: %w; give a client certificate and its own key, both in PEM form", c.CertFile, c.KeyFile, err)
 		}
 		return &cert, nil
 	}

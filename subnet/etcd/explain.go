@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -32,3 +33,21 @@ func (s *Store) explain(what string, err error) error {
 }
 
 func (s *Store) endpoints() string { return strings.Join(s.cfg.Endpoints, ", ") }
+
+// gist returns what is the same in err while the same thing goes wrong: its
+// text without the endpoint tried last, of which there may be several, and
+// without the port that our side had. It is never "".
+func (s *Store) gist(err error) string {
+	text := err.Error()
+	for _, e := range s.cfg.Endpoints {
+		if u, err := url.Parse(e); err == nil {
+			text = strings.ReplaceAll(text, u.Hostname(), "host")
+		}
+	}
+	return "fault " + strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,32 @@ func TestServerRestarted(t *testing.T) {
 		if len(s.Leases) == 0 {
 			t.Error("a snapshot is empty; want nothing told that is not known")
 		}
+	}
+}
+
+// TestFaultsTold: of two servers that are both away now this one, now that one
+// is tried last. It is one fault, told once. Another one is told, too.
+func TestFaultsTold(t *testing.T) {
+	t.Parallel()
+	s := open(t, Config{Endpoints: []string{"http://127.0.0.1:4", "http://127.0.0.2:3"}})
+	var told []string
+	w := watch{store: s, fail: func(err error) { told = append(told, fmt.Sprint(err)) }}
+	w.well() // was never otherwise
+	texts := []string{
+		"dial tcp 127.0.0.1:4: connection refused",
+		"dial tcp 127.0.0.2:3: connection refused",
+		"read tcp 10.0.0.1:50001->127.0.0.1:4: connection reset",
+		"read tcp 10.0.0.1:50002->127.0.0.1:4: connection reset",
+		"dial tcp 127.0.0.1:4: connection refused",
+	}
+	for _, text := range texts {
+		w.failed(errors.New(text))
+	}
+	w.well()
+	w.well()
+	w.failed(errors.New(texts[4]))
+	if want := []string{texts[0], texts[2], texts[4], "<nil>", texts[4]}; !slices.Equal(told, want) {
+		t.Errorf("fail was told %q; want %q", told, want)
 	}
 }
 
@@ -181,10 +208,12 @@ func TestTLS(t *testing.T) {
 		cfg  Config
 		says []string
 	}{
-		{Config{CAFile: "/absent/ca.pem"}, []string{"--etcd-cafile", "/absent/ca.pem"}},
-		{Config{CAFile: server.KeyFile}, []string{"--etcd-cafile", server.KeyFile, "no certificate"}},
+		{Config{CAFile: "/absent/ca.pem"}, []string{"--etcd-cafile", "/absent/ca.pem", "mounted"}},
+		{Config{CAFile: server.KeyFile}, []string{"--etcd-cafile", server.KeyFile, "no certificate", "not a key"}},
 		{Config{CertFile: server.CertFile}, []string{"--etcd-keyfile", "both or none"}},
-		{Config{CertFile: "/absent/c.pem", KeyFile: "/absent/k.pem"}, []string{"--etcd-certfile", "/absent/c.pem"}},
+		{Config{CertFile: "/absent/c.pem", KeyFile: "/absent/k.pem"}, []string{"--etcd-certfile", "/absent/c.pem", "mounted"}},
+		{Config{CertFile: server.CertFile, KeyFile: "/absent/k.pem"}, []string{"--etcd-keyfile", "/absent/k.pem", server.CertFile, "mounted"}},
+		{Config{CertFile: server.CertFile, KeyFile: other.KeyFile}, []string{"--etcd-certfile " + server.CertFile, "--etcd-keyfile " + other.KeyFile, "its own key"}},
 		{Config{Endpoints: []string{"http://u:hunter2@127.0.0.1"}}, []string{"credentials", "--etcd-password"}},
 		{Config{Endpoints: []string{"http://u:hunter2@127.0.0.1:x"}}, []string{"no URL"}},
 	} {

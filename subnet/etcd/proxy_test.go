@@ -16,6 +16,7 @@ type proxy struct {
 	conns  []net.Conn
 	held   bool // new connections are taken but lead nowhere
 	waits  []net.Conn
+	dammed chan struct{} // not nil: the next connections swallow what comes, and tell it here
 	wg     sync.WaitGroup
 	l      net.Listener
 }
@@ -26,6 +27,11 @@ func newProxy(t *testing.T, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newProxyOn(t, l, target)
+}
+
+func newProxyOn(t *testing.T, l net.Listener, target string) *proxy {
+	t.Helper()
 	p := &proxy{target: target, l: l}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
@@ -64,11 +70,48 @@ func (p *proxy) joinLocked(c net.Conn) {
 	p.conns = append(p.conns, d)
 	for _, pair := range [...][2]net.Conn{{c, d}, {d, c}} {
 		p.wg.Go(func() {
-			io.Copy(pair[0], pair[1])
+			io.Copy(through{p, pair[0]}, pair[1])
 			pair[0].Close()
 			pair[1].Close()
 		})
 	}
+}
+
+// A through is one direction of a connection.
+type through struct {
+	p *proxy
+	net.Conn
+}
+
+func (w through) Write(b []byte) (int, error) {
+	w.p.mu.Lock()
+	dammed := w.p.dammed
+	w.p.mu.Unlock()
+	if dammed == nil {
+		return w.Conn.Write(b)
+	}
+	select {
+	case dammed <- struct{}{}:
+	default:
+	}
+	return len(b), nil
+}
+
+// dam swallows what is sent in either direction, and tells of it, until undam.
+// Then connections that it struck are of no more use.
+func (p *proxy) dam() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dammed = make(chan struct{}, 1)
+	return p.dammed
+}
+
+// undam lets new connections through. Those that were there stay mute: they are
+// held open by their ends alone.
+func (p *proxy) undam() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dammed = nil
 }
 
 // hold cuts all connections; new ones lead nowhere.

@@ -35,6 +35,7 @@ func (s *Store) Publish(ctx context.Context, own subnet.Lease) (time.Time, error
 		return time.Time{}, fmt.Errorf("publish lease: %w", err)
 	}
 	p := publication{store: s, own: own, key: s.subnets() + key, val: val}
+	s.intend(p.key, own)
 	for range tries {
 		expires, err := p.once(ctx)
 		if !errors.Is(err, errRace) {
@@ -62,6 +63,9 @@ func (p publication) once(ctx context.Context) (time.Time, error) {
 	// Our very key comes first: what else is there does not end our lease.
 	for _, kv := range kvs {
 		if string(kv.Key) == p.key && p.store.held(kv, p.own) == nil {
+			if err := p.clash(kv); err != nil {
+				return time.Time{}, err
+			}
 			return p.renew(ctx, kv)
 		}
 	}
@@ -128,6 +132,7 @@ func (p publication) renew(ctx context.Context, kv *mvccpb.KeyValue) (time.Time,
 		}
 	}
 	if same {
+		p.store.hold(p.key, kv.ModRevision)
 		return expires, nil
 	}
 	condition := clientv3.Compare(clientv3.ModRevision(p.key), "=", kv.ModRevision)
@@ -166,6 +171,7 @@ func (p publication) commit(ctx context.Context, condition clientv3.Cmp, id clie
 	case !resp.Succeeded:
 		return 0, errRace
 	}
+	p.store.hold(p.key, resp.Header.Revision)
 	return resp.Header.Revision, nil
 }
 
@@ -193,28 +199,4 @@ func (p publication) verify(ctx context.Context, revision int64) error {
 		}
 	}
 	return nil
-}
-
-// Release implements subnet.Store.
-func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
-	key := s.subnets() + placeOf(own).key()
-	for range tries {
-		kvs, err := s.get(ctx, key)
-		if err != nil {
-			return err
-		}
-		if len(kvs) == 0 || s.held(kvs[0], own) != nil {
-			return nil
-		}
-		var resp *clientv3.TxnResponse
-		err = s.ask(ctx, "delete "+key, func(ctx context.Context, c *clientv3.Client) (err error) {
-			resp, err = c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kvs[0].ModRevision)).
-				Then(clientv3.OpDelete(key)).Commit()
-			return err
-		})
-		if err != nil || resp.Succeeded {
-			return err
-		}
-	}
-	return fmt.Errorf("delete %s: %w, %d times", key, errRace, tries)
 }

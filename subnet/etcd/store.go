@@ -44,17 +44,20 @@ type Config struct {
 	Log *slog.Logger  // nil: slog's default
 }
 
-// A Store keeps leases in etcd. It connects when it is first used.
+// A Store keeps leases in etcd. It connects when it is first used. One process
+// should use one Store: what it published tells a clash of names apart.
 type Store struct {
 	cfg    Config
 	client clientv3.Config
 	log    *slog.Logger
-	ctx    context.Context // of the connection; it ends with Close
+	ctx    context.Context // of all connections; it ends with Close
 	cancel context.CancelFunc
 
-	dialling chan struct{} // holds a token while nobody dials
+	dialling chan struct{}  // holds a token while nobody dials
+	closing  sync.WaitGroup // connections that Reconnect has given up; added to with mu
 	mu       sync.Mutex
-	conn     *clientv3.Client // nil before the first use; needs mu
+	conn     connection        // needs mu
+	claims   map[string]*claim // by key, of what this process published; needs mu
 }
 
 // Open returns a store. It reads the TLS files but asks no server, so that it
@@ -86,8 +89,9 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open etcd store: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Store{cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, dialling: make(chan struct{}, 1)}
+	s := &Store{cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, dialling: make(chan struct{}, 1), claims: make(map[string]*claim)}
 	s.dialling <- struct{}{}
+	s.conn = newConnection(ctx)
 	s.client = clientv3.Config{
 		Endpoints:            cfg.Endpoints,
 		TLS:                  tlsConfig,
@@ -108,108 +112,6 @@ func Open(cfg Config) (*Store, error) {
 		},
 	}
 	return s, nil
-}
-
-// failFast makes a request fail with the cause, such as a refused connection or
-// certificate, where the client would wait for a better time and then tell only
-// that the time is up.
-func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
-}
-
-// Close ends the connection, and with it all that is under way.
-func (s *Store) Close() error {
-	s.cancel()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn == nil {
-		return nil
-	}
-	if err := s.conn.Close(); err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("close etcd store: %w", err)
-	}
-	return nil
-}
-
-// dial returns the client. Making it asks the server only where there is a
-// password, for a token; so it can fail and is then made anew.
-func (s *Store) dial(ctx context.Context) (*clientv3.Client, error) {
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.dialling:
-		defer func() { s.dialling <- struct{}{} }()
-	}
-	if c := s.connected(); c != nil {
-		return c, s.ctx.Err()
-	}
-	cfg := s.client
-	own, cancel := context.WithCancel(s.ctx)
-	cfg.Context = own
-	stop := context.AfterFunc(ctx, cancel) // ctx bounds the dialling, not the client
-	c, err := clientv3.New(cfg)
-	if err != nil {
-		stop()
-		cancel()
-		return nil, errors.Join(ctx.Err(), err)
-	}
-	if !stop() {
-		c.Close()
-		return nil, ctx.Err()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil { // Close was faster
-		c.Close()
-		return nil, s.ctx.Err()
-	}
-	s.conn = c
-	return c, nil
-}
-
-func (s *Store) connected() *clientv3.Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn
-}
-
-// ask runs one request with its time limit, and explains its error.
-func (s *Store) ask(ctx context.Context, what string, request func(context.Context, *clientv3.Client) error) error {
-	limited, cancel := context.WithTimeout(ctx, requestLimit)
-	defer cancel()
-	c, err := s.dial(limited)
-	if err == nil {
-		err = request(limited, c)
-	}
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return s.explain(what, err)
-}
-
-// NetConf returns the cluster's network configuration as it is in
-// <prefix>/config. It does not change once agents run, so nobody watches it.
-func (s *Store) NetConf(ctx context.Context) ([]byte, error) {
-	key := path.Join(s.cfg.Prefix, "config")
-	var val []byte
-	err := s.ask(ctx, "read "+key, func(ctx context.Context, c *clientv3.Client) error {
-		resp, err := c.Get(ctx, key)
-		if err == nil && len(resp.Kvs) > 0 {
-			val = resp.Kvs[0].Value
-		}
-		return err
-	})
-	if err == nil && val == nil {
-		err = fmt.Errorf("read %s: no such key in etcd; write the network configuration there, for example: "+
-			`%s put %s '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'`, key, s.etcdctl(), key)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return val, nil
 }
 
 // etcdctl returns the command that reaches the same etcd. It asks for the

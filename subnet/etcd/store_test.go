@@ -46,6 +46,9 @@ func TestStore(t *testing.T) {
 		"older rival":             testOlderRival,
 		"own key with a rival":    testOwnKeyWithRival,
 		"unreadable key is taken": testUnreadable,
+		"name clash":              testNameClash,
+		"name clash at once":      testNameClashAtOnce,
+		"no name clash":           testNoNameClash,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,7 +27,7 @@ const (
 func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(error)) error {
 	w := watch{store: s, fn: fn, fail: fail}
 	for delay := minRetry; ; delay = min(2*delay, maxRetry) {
-		start := time.Now()
+		start, conn := time.Now(), s.current()
 		err := w.run(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -35,12 +35,15 @@ func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(e
 		if s.ctx.Err() != nil {
 			return errors.New("watch leases: the store is closed")
 		}
+		s.log.Debug("watch of leases starts over", "err", err)
+		if conn.ctx.Err() != nil { // Reconnect ended it: no fault of the server's
+			delay = minRetry
+			continue
+		}
 		if time.Since(start) > settled {
 			delay = minRetry
 		}
-		w.failed = true
-		fail(err)
-		s.log.Debug("watch of leases starts over", "err", err)
+		w.failed(err)
 		// Jitter, since every node of the cluster lost the same server.
 		s.pause(ctx, delay/2+rand.N(delay/2))
 	}
@@ -52,9 +55,25 @@ type watch struct {
 	fn       func(subnet.Snapshot)
 	fail     func(error)
 	table    table
-	told     bool // fn was called
-	failed   bool // fail was called last with an error
+	told     bool   // fn was called
+	fault    string // gist of what fail was called with last; "": nothing, or nil
 	revision int64
+}
+
+// failed tells what went wrong, unless that has been told.
+func (w *watch) failed(err error) {
+	if gist := w.store.gist(err); gist != w.fault {
+		w.fault = gist
+		w.fail(err)
+	}
+}
+
+// well tells that all is well, unless that has been told.
+func (w *watch) well() {
+	if w.fault != "" {
+		w.fault = ""
+		w.fail(nil)
+	}
 }
 
 // run lists, watches and returns why the watch ended.
@@ -67,12 +86,15 @@ func (w *watch) run(ctx context.Context) error {
 		w.tell(fresh)
 	}
 
-	client := w.store.connected()
+	conn := w.store.current()
+	if conn.client == nil {
+		return errMoved // and the list must be made through the new one
+	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	lost := w.store.lost(ctx, client)
+	lost := lost(ctx, conn.client)
 	events := pump(ctx, func() clientv3.WatchChan {
-		return client.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(w.revision+1),
+		return conn.client.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(w.revision+1),
 			clientv3.WithCreatedNotify(), clientv3.WithProgressNotify())
 	})
 	for {
@@ -84,6 +106,8 @@ func (w *watch) run(ctx context.Context) error {
 			if err := w.take(resp, events); err != nil {
 				return err
 			}
+		case <-conn.ctx.Done():
+			return errMoved
 		case <-lost:
 			return w.store.explain("watch leases", errors.New("no connection; does it run, and are the endpoints and TLS files right?"))
 		}
@@ -101,10 +125,7 @@ func (w *watch) take(resp clientv3.WatchResponse, more <-chan clientv3.WatchResp
 		if err := resp.Err(); err != nil {
 			return w.store.explain("watch leases", err)
 		}
-		if w.failed { // the server has accepted the watch: all is well again
-			w.failed = false
-			w.fail(nil)
-		}
+		w.well() // the server has accepted the watch
 		for _, e := range resp.Events {
 			key := strings.TrimPrefix(string(e.Kv.Key), w.store.subnets())
 			if e.Type == clientv3.EventTypeDelete {
@@ -177,7 +198,7 @@ func pump(ctx context.Context, watch func() clientv3.WatchChan) <-chan clientv3.
 
 // lost is closed when no endpoint can be reached. The client resumes a watch by
 // itself and tells nobody that it cannot.
-func (s *Store) lost(ctx context.Context, c *clientv3.Client) <-chan struct{} {
+func lost(ctx context.Context, c *clientv3.Client) <-chan struct{} {
 	out := make(chan struct{})
 	go func() {
 		conn := c.ActiveConnection()
@@ -191,17 +212,19 @@ func (s *Store) lost(ctx context.Context, c *clientv3.Client) <-chan struct{} {
 	return out
 }
 
-// pause waits for d, for the end of ctx, or for a connection that comes back.
+// pause waits for d, for the end of ctx, or for a connection that comes back or
+// is a new one.
 func (s *Store) pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	stop := context.AfterFunc(s.ctx, cancel)
+	conn := s.current()
+	stop := context.AfterFunc(conn.ctx, cancel)
 	defer stop()
-	if c := s.connected(); c != nil && c.ActiveConnection().GetState() != connectivity.Ready {
-		conn := c.ActiveConnection()
-		for state := conn.GetState(); state != connectivity.Ready && ctx.Err() == nil; state = conn.GetState() {
-			conn.Connect()
-			conn.WaitForStateChange(ctx, state)
+	if c := conn.client; c != nil && c.ActiveConnection().GetState() != connectivity.Ready {
+		way := c.ActiveConnection()
+		for state := way.GetState(); state != connectivity.Ready && ctx.Err() == nil; state = way.GetState() {
+			way.Connect()
+			way.WaitForStateChange(ctx, state)
 		}
 		return
 	}

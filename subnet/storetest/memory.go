@@ -24,11 +24,13 @@ var _ subnet.Store = (*Memory)(nil)
 const TTL = 24 * time.Hour
 
 // A Memory is a Store that lives in this process. All its methods may be called
-// concurrently.
+// concurrently. To Publish, all its users are one process: only what Put makes
+// of a lease can be ErrNameClash.
 type Memory struct {
 	mu       sync.Mutex
 	leases   []subnet.Lease // in order; replaced, never changed in place
 	reserved []subnet.Lease // subnets of entries that never end
+	said     []subnet.Lease // published, whatever became of it
 	refused  []subnet.Refusal
 	fault    error
 	writes   int
@@ -95,16 +97,12 @@ func (m *Memory) Writes() int {
 // Watch implements subnet.Store.
 func (m *Memory) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(error)) error {
 	var last *subnet.Snapshot
-	failed := false
+	var told error
 	for ctx.Err() == nil {
 		now, changed, fault := m.look()
-		switch {
-		case fault != nil:
-			failed = true
+		if fmt.Sprint(fault) != fmt.Sprint(told) {
+			told = fault
 			fail(fault)
-		case failed:
-			failed = false
-			fail(nil)
 		}
 		if fault == nil && (last == nil || !slices.Equal(last.Leases, now.Leases) || !slices.Equal(last.Refused, now.Refused)) {
 			last = &now
@@ -142,8 +140,14 @@ func (m *Memory) Publish(ctx context.Context, own subnet.Lease) (time.Time, erro
 			}
 		}
 	}
+	if i >= 0 && m.clashLocked(own, m.leases[i]) {
+		return time.Time{}, fmt.Errorf("publish lease: %w: %v", subnet.ErrNameClash, m.leases[i])
+	}
 	if i < 0 || m.leases[i] != own {
 		m.putLocked(own)
+	}
+	if !slices.Contains(m.said, own) {
+		m.said = append(m.said, own)
 	}
 	if slices.ContainsFunc(m.reserved, func(l subnet.Lease) bool { return samePlace(l, own) }) {
 		return time.Time{}, nil
@@ -161,7 +165,20 @@ func (m *Memory) Release(ctx context.Context, own subnet.Lease) error {
 	if i := m.findLocked(own); i >= 0 && mine(own, m.leases[i]) {
 		m.deleteLocked(own)
 	}
+	m.said = slices.DeleteFunc(m.said, func(l subnet.Lease) bool { return samePlace(l, own) && l.Node == own.Node })
 	return nil
+}
+
+// clashLocked reports whether have, in the place of own, was put there by
+// another node of own's name after own's node had published.
+func (m *Memory) clashLocked(own, have subnet.Lease) bool {
+	before, same := false, sameUplinks(own, have)
+	for _, l := range m.said {
+		if samePlace(l, own) && l.Node == own.Node {
+			before, same = true, same || sameUplinks(l, have)
+		}
+	}
+	return before && !same && have.Node == own.Node
 }
 
 func (m *Memory) findLocked(l subnet.Lease) int {
@@ -192,6 +209,10 @@ func mine(own, l subnet.Lease) bool { return subnet.Mine(subnet.ClaimOf(own), l)
 
 func samePlace(a, b subnet.Lease) bool {
 	return a.V4.Subnet == b.V4.Subnet && a.V6.Subnet == b.V6.Subnet
+}
+
+func sameUplinks(a, b subnet.Lease) bool {
+	return a.V4.Uplink == b.V4.Uplink && a.V6.Uplink == b.V6.Uplink
 }
 
 func overlap(a, b subnet.Lease) bool {

@@ -31,6 +31,7 @@ func TestMemoryFails(t *testing.T) {
 	if err := w.AwaitFault(t, false); !errors.Is(err, broken) || len(w.Snapshots()) != 0 {
 		t.Errorf("fault = %v with %d snapshots; want %v and none", err, len(w.Snapshots()), broken)
 	}
+	m.Put(Lease("n3", 3)) // wakes the watch, which has nothing new to tell
 	if _, err := m.Publish(t.Context(), Lease("n2", 2)); !errors.Is(err, broken) {
 		t.Errorf("Publish = %v; want %v", err, broken)
 	}
@@ -39,7 +40,38 @@ func TestMemoryFails(t *testing.T) {
 	}
 	m.Fail(nil)
 	w.AwaitFault(t, true)
-	w.AwaitLeases(t, Lease("n1", 1))
+	w.AwaitLeases(t, Lease("n1", 1), Lease("n3", 3))
+	if got := len(w.Faults()); got != 2 {
+		t.Errorf("fail was told %v; want %v and nil", w.Faults(), broken)
+	}
+}
+
+func TestMemoryNameClash(t *testing.T) {
+	m, own := New(), Lease("n1", 1)
+	before := own
+	before.V4.Uplink = Lease("", 8).V4.Uplink
+	m.Put(before) // by the process before this one: no clash
+	moved := own
+	moved.V4.Uplink = Lease("", 9).V4.Uplink
+	for _, l := range []subnet.Lease{own, moved, own, moved} {
+		if _, err := m.Publish(t.Context(), l); err != nil {
+			t.Fatalf("Publish(%v): %v", l, err)
+		}
+	}
+	m.Put(own) // what we said once
+	if _, err := m.Publish(t.Context(), moved); err != nil {
+		t.Errorf("Publish over what this process has said = %v; want no clash", err)
+	}
+	m.Put(before)
+	for range 2 {
+		if _, err := m.Publish(t.Context(), moved); !errors.Is(err, subnet.ErrNameClash) {
+			t.Errorf("Publish = %v; want ErrNameClash", err)
+		}
+	}
+	m.Delete(before)
+	if _, err := m.Publish(t.Context(), moved); err != nil {
+		t.Errorf("Publish after the other is gone: %v", err)
+	}
 }
 
 func TestMemoryReserves(t *testing.T) {

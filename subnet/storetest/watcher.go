@@ -5,6 +5,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -25,7 +26,8 @@ type Watcher struct {
 	changed chan struct{}
 }
 
-// StartWatch watches store until the test ends.
+// StartWatch watches store until the test ends, and then checks that fail was
+// told each thing once: no text twice in a row, no nil but after an error.
 func StartWatch(t *testing.T, store subnet.Store) *Watcher {
 	t.Helper()
 	w := &Watcher{changed: make(chan struct{})}
@@ -36,6 +38,13 @@ func StartWatch(t *testing.T, store subnet.Store) *Watcher {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Watch returned %v; want the error of its context", err)
+		}
+		before := error(nil)
+		for i, err := range w.Faults() {
+			if fmt.Sprint(err) == fmt.Sprint(before) {
+				t.Errorf("call %d of fail tells %v, as the one before; want each told once", i+1, err)
+			}
+			before = err
 		}
 	})
 	return w

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/status"
+)
+
+// TestNetConfChangesWhileRunning moves a cluster to another VNI and port by
+// writing its configuration, first a wrong one. No agent is restarted.
+func TestNetConfChangesWhileRunning(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	pids := [2]int{l.Node(1).Agent(0).PID(), l.Node(2).Agent(0).PID()}
+	put(t, l, map[string]string{"/config": `{"Network":"10.244.0.0/16","Bakend":{"VNI":7}}`})
+	for _, n := range l.Nodes() {
+		await(t, n, func(s status.Status) error {
+			if !s.Ready || len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Seen, `"Backend"`) {
+				return fmt.Errorf("ready %t, problems %v; want ready, and the wrong key with the nearest right one", s.Ready, s.Problems)
+			}
+			return nil
+		})
+	}
+	prove(t, l) // by the former one
+	put(t, l, map[string]string{"/config": `{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","VNI":7,"Port":4789}}`})
+	for _, n := range l.Nodes() {
+		await(t, n, func(s status.Status) error {
+			if !s.Ready || s.Peers.Programmed != 1 || len(s.Devices) != 1 || s.Devices[0].VNI != 7 || s.Devices[0].Port != 4789 {
+				return fmt.Errorf("ready %t, peers %v, devices %v; want VNI 7 and port 4789", s.Ready, s.Peers, s.Devices)
+			}
+			return nil
+		})
+	}
+	prove(t, l)
+	if now := [2]int{l.Node(1).Agent(0).PID(), l.Node(2).Agent(0).PID()}; now != pids {
+		t.Errorf("agents' processes were %v and are %v; want the same", pids, now)
+	}
+}
+
+// TestAddressChangeIsFollowedSoon gives a node another uplink address under
+// traffic. The way back opens when its peers know the new one; a request to etcd
+// that waits for an answer to the old one would take five seconds.
+func TestAddressChangeIsFollowedSoon(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	pods := l.Pods()
+	ping, err := lab.Ping(pods[0], pods[1], 10*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := l.Node(2)
+	output(t, n.NS(), "ip address add 192.168.77.99/24 dev eth0")
+	output(t, n.NS(), "ip address del 192.168.77.12/24 dev eth0") // takes the second one along
+	output(t, n.NS(), "ip address replace 192.168.77.99/24 dev eth0")
+	output(t, n.NS(), "ip route replace default via 192.168.77.1")
+	eventually(t, func() error { return knowsUplink(t, l.Node(1), netip.MustParseAddr("192.168.77.99")) })
+	prove(t, l)
+	if _, lost, err := ping.Stop(); err != nil || lost > 100 {
+		t.Errorf("%d packets of one each 10 ms lost, %v; want at most 100", lost, err)
+	} else {
+		t.Logf("%d packets lost", lost)
+	}
+}
+
+// TestForeignDropIsNamed sets the policy that Docker and firewalls set.
+func TestForeignDropIsNamed(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 1})
+	n := l.Node(1)
+	output(t, n.NS(), "iptables -P FORWARD DROP")
+	if err := n.Agent(0).Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Agent(0).Start(); err != nil { // it would look again within 30 seconds
+		t.Fatal(err)
+	}
+	await(t, n, func(s status.Status) error {
+		for _, p := range s.Problems {
+			if strings.Contains(p.Seen, "chain FORWARD: policy drop") && strings.Contains(p.Seen, "iptables -I FORWARD") {
+				return nil
+			}
+		}
+		return fmt.Errorf("problems %v; want the chain and the remedy named", s.Problems)
+	})
+}
+
+// TestPeerAtBroadcastAddress lets a peer claim to be where no host can be, with
+// the backend whose routes the kernel would refuse.
+func TestPeerAtBroadcastAddress(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1, Backend: "host-gw"})
+	put(t, l, map[string]string{
+		"/subnets/10.244.250.0-24": `{"PublicIP":"192.168.77.255","PublicIPv6":null,"BackendType":"host-gw"}`,
+	})
+	for _, n := range l.Nodes() {
+		await(t, n, func(s status.Status) error {
+			if !s.Ready || len(s.Problems) != 0 || len(s.Refused) != 1 || !strings.Contains(s.Refused[0].Reason, "broadcast") {
+				return fmt.Errorf("ready %t, problems %v, refused %v; want the one refused and nothing else", s.Ready, s.Problems, s.Refused)
+			}
+			return nil
+		})
+	}
+	prove(t, l)
+}
