@@ -11,7 +11,8 @@ import (
 )
 
 // Delays after a failed round: the first one, doubled with each further
-// failure up to the last. A kick may bring the cure, so it waits less.
+// failure up to the last. A kick may bring the cure, so it waits for the first
+// alone.
 const (
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
@@ -80,7 +81,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		if err == nil {
 			retry = firstRetry
 		} else {
-			rest = max(rest, retry)
+			rest = max(rest, firstRetry)
 			again, retry = retry, min(2*retry, lastRetry)
 		}
 		var due time.Time

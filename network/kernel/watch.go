@@ -13,8 +13,8 @@ import (
 )
 
 // Watch calls kick once when it listens, and then whenever links, addresses,
-// routes, neighbors or forwarding entries changed, or events were lost because
-// they came too fast. It blocks until ctx ends, which is no error. Changes by
+// routes, neighbors, forwarding entries or forwarding itself changed, or events
+// were lost because they came too fast. It blocks until ctx ends, which is no error. Changes by
 // this Conn itself count. Neighbors come and go all the time on links full of
 // pods: once Read has been called, those outside its newest Scope do not count.
 func (c *Conn) Watch(ctx context.Context, kick func()) error {
@@ -73,6 +73,7 @@ func (c *Conn) listen() (*os.File, error) {
 	for _, group := range []int{
 		unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF, // settings such as forwarding
 	} {
 		if err == nil {
 			err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -70,6 +71,21 @@ func TestWatchKicks(t *testing.T) {
 			kicks := w.watch(t)
 			n.run(t, cmd[0], cmd[1])
 			awaitKick(t, kicks, cmd[1])
+		}
+	}
+}
+
+func TestWatchKicksWhenForwardingChanges(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	for _, path := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		for _, value := range []string{"1", "0"} {
+			kicks := n.watch(t)
+			err := n.ns.Do(func() error { return os.WriteFile("/proc/sys/"+path, []byte(value), 0o644) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			awaitKick(t, kicks, path+" was set to "+value)
 		}
 	}
 }

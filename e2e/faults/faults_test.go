@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/percale-net/percale/internal/lab"
+)
+
+const (
+	every   = 10 * time.Millisecond // between two pings
+	allowed = 10                    // packets lost to a fault that is healed at once
+	patient = 10 * time.Second      // for what is to heal
+	brief   = 2 * time.Second       // for what is known not to
+	after   = 20                    // answers, once healed, that show that it stays so
+	tries   = 3                     // of a fault that is healed, but too late
+)
+
+// modes are the kinds of node that each fault befalls.
+var modes = []struct {
+	name string
+	spec lab.Spec
+}{
+	{"nftables, IPv4", lab.Spec{}},
+	{"nftables, dual", lab.Spec{Families: lab.Dual}},
+	{"iptables, IPv4", lab.Spec{Conf: json.RawMessage(`{"Firewall":"iptables"}`)}},
+	{"iptables, dual", lab.Spec{Families: lab.Dual, Conf: json.RawMessage(`{"Firewall":"iptables"}`)}},
+}
+
+// TestFaults runs every fault in every mode, and prints what came of it.
+func TestFaults(t *testing.T) {
+	var r report
+	checkNotYet(t)
+	t.Run("mode", func(t *testing.T) {
+		for _, m := range modes {
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				m.spec.Nodes, m.spec.Pods = 2, 1
+				v := newVictim(t, m.spec)
+				for _, f := range faults {
+					if v.dual() || !f.dualOnly {
+						t.Run(f.name, func(t *testing.T) { r.add(v.suffer(t, f, m.name)) })
+					}
+				}
+				v.prove(t)
+			})
+		}
+	})
+	t.Logf("what each fault did to a ping every %v; the time to heal includes that of one look at everything:\n%s", every, &r)
+}
+
+// checkNotYet fails the test if the list names what does not exist.
+func checkNotYet(t *testing.T) {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, f := range faults {
+		names[f.name] = true
+		for _, m := range modes {
+			names[f.name+", "+m.name] = true
+		}
+	}
+	for name := range notYet {
+		if !names[name] {
+			t.Errorf("notYet has %q; there is no such fault", name)
+		}
+	}
+}
+
+// suffer lets one fault happen, and fails the test unless it fares as it is to.
+// A machine that is busy with other things makes every agent late, so one that
+// healed too late may try again.
+func (v *victim) suffer(t *testing.T, f fault, mode string) outcome {
+	t.Helper()
+	why, known := notYet[f.name]
+	if !known {
+		why, known = notYet[f.name+", "+mode]
+	}
+	long := patient
+	if known {
+		long = brief
+	}
+	o := v.try(t, f, long)
+	for again := 1; again < tries && !known && errors.Is(o.err, errLost); again++ {
+		t.Logf("%s: %v; once more", f.name, o.err)
+		o = v.try(t, f, long)
+	}
+	o.mode = mode
+	switch {
+	case known && o.err == nil:
+		t.Errorf("%s is healed, in %v with %s lost: take it off notYet (%s)", f.name, o.healed, o.losses(), why)
+	case known:
+		t.Logf("%s is not healed yet: %s", f.name, why)
+	case o.err != nil:
+		t.Errorf("%s: %v", f.name, o.err)
+	}
+	return o
+}
+
+// errLost says that a fault was healed, but cost too many packets.
+var errLost = errors.New("too many packets lost")
+
+// try lets one fault happen under pings, waits for the node to heal, and then
+// sees to it that it is whole for the next one.
+func (v *victim) try(t *testing.T, f fault, long time.Duration) outcome {
+	t.Helper()
+	pid := v.node.Agent(0).PID()
+	ps := v.ping(t)
+	before := v.settled(t)
+	f.inject(t, v)
+	began, answered := time.Now(), ps.answered()
+	err := eventually(t, long, func() error {
+		return errors.Join(ps.flow(answered, 2), v.stands(t, f, before))
+	})
+	o := outcome{fault: f.name, healed: time.Since(began), err: err}
+	if err == nil {
+		o.err = v.stays(t, f, before, ps)
+	}
+	broken := o.err != nil
+	if o.lost, err = ps.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if now := v.node.Agent(0).PID(); (now == pid) == f.restarts || now == 0 {
+		o.err = errors.Join(o.err, fmt.Errorf("process of the agent was %d, is %d", pid, now))
+	}
+	if o.err == nil {
+		o.err = tooMany(o.lost, allowed+f.extra)
+	}
+	v.mend(t, f, before, broken)
+	return o
+}
+
+// stays reports as an error that a node which has healed is not so any more
+// some answers later.
+func (v *victim) stays(t *testing.T, f fault, before state, ps pings) error {
+	t.Helper()
+	answered := ps.answered()
+	return errors.Join(
+		eventually(t, patient, func() error { return ps.flow(answered, after) }),
+		v.stands(t, f, before),
+	)
+}
+
+// tooMany reports as an error that more packets were lost than may be.
+func tooMany(lost []int, most int) error {
+	for _, n := range lost {
+		if n > most {
+			return fmt.Errorf("%w: %v; want %d at most of each family", errLost, lost, most)
+		}
+	}
+	return nil
+}

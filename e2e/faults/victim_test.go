@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"testing"
+
+	"github.com/percale-net/percale/internal/lab"
+)
+
+// A victim is the node that the faults befall.
+type victim struct {
+	lab      *lab.Lab
+	node     *lab.Node
+	overlays []string       // its overlay devices
+	gateways []netip.Prefix // the addresses of its pod bridge
+	firewall string         // which kind the agent uses
+}
+
+func newVictim(t *testing.T, spec lab.Spec) *victim {
+	t.Helper()
+	l := up(t, spec)
+	v := &victim{lab: l, node: l.Node(1), overlays: []string{"flannel.1"}}
+	if v.dual() {
+		v.overlays = append(v.overlays, "flannel-v6.1")
+	}
+	s, err := v.node.Agent(0).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.firewall = s.Firewall.Mode
+	for _, subnet := range s.Subnets {
+		v.gateways = append(v.gateways, netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits()))
+	}
+	return v
+}
+
+func (v *victim) dual() bool { return v.lab.Spec().Families == lab.Dual }
+
+// stands reports as an error what the node lacks to be as it was before, with
+// its agent content.
+func (v *victim) stands(t *testing.T, f fault, before state) error {
+	t.Helper()
+	s, err := v.node.Agent(0).Status(t.Context())
+	if err != nil {
+		return err
+	}
+	if !s.Ready || s.Peers.Programmed != 1 {
+		return fmt.Errorf("agent: ready %v, waiting for %q, peers programmed %d; want ready with 1; problems %v",
+			s.Ready, s.Waiting, s.Peers.Programmed, s.Problems)
+	}
+	var foreign *regexp.Regexp
+	if f.foreign != nil {
+		foreign = f.foreign(v)
+	}
+	if d := diff(before.without(foreign), stateOf(t, v.node).without(foreign)); d != "" {
+		return fmt.Errorf("node is not as before the fault:\n%s", d)
+	}
+	return nil
+}
+
+// settled returns the node's state once it does not change any more by itself:
+// an address is tentative until nobody objects, a link down until its other end
+// is noticed.
+func (v *victim) settled(t *testing.T) state {
+	t.Helper()
+	var s state
+	err := eventually(t, limit, func() error {
+		was := s
+		s = stateOf(t, v.node)
+		return v.stands(t, fault{}, was)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// mend makes the node whole after a fault, by hand where the agent did not.
+func (v *victim) mend(t *testing.T, f fault, before state, broken bool) {
+	t.Helper()
+	if f.undo != nil {
+		f.undo(t, v)
+	}
+	if broken {
+		restart(t, v, v.node.Agent(0).Kill)
+	}
+	if err := eventually(t, patient, func() error { return v.stands(t, f, before) }); err != nil {
+		t.Fatalf("%s, undone by hand: %v", f.name, err)
+	}
+}
+
+// prove fails the test unless every pod reaches every other in every way.
+func (v *victim) prove(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	proof, err := v.lab.Prove(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(proof.Bad()) > 0 || len(proof.Cells) == 0 {
+		t.Errorf("not every pod reaches every other:\n%s", proof)
+	}
+}
+
+func restart(t *testing.T, v *victim, end func(context.Context) error) {
+	t.Helper()
+	if err := errors.Join(end(t.Context()), v.node.Agent(0).Start()); err != nil {
+		t.Fatal(err)
+	}
+}
