@@ -21,7 +21,7 @@ build:
 
 demo: build
 	@set -e; $(LAB) up --nodes 3 --pods 2; trap '$(LAB) down' EXIT; trap 'exit 130' INT TERM; $(LAB) prove
-	@echo; echo 'The lab is gone again; "$(LAB) up" brings it back.'
+	@echo; echo 'The lab is gone again. "$(LAB) up" brings it back, and then the commands above work.'
 
 # The tools that tests use, and namespaces, are there; or it says what is not.
 ready:

@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +110,43 @@ func TestPeerAtBroadcastAddress(t *testing.T) {
 		})
 	}
 	prove(t, l)
+}
+
+// TestEtcdComesBackEmptied loses etcd's data. Every agent says that the network
+// configuration is missing, and takes a new one when it is written, although
+// etcd counts its revisions anew.
+func TestEtcdComesBackEmptied(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	for i := range 30 { // far ahead of where the new one begins
+		put(t, l, map[string]string{"/other": fmt.Sprint(i)})
+	}
+	if err := l.StopEtcd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(lab.Root, l.Name(), "etcd")); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.StartEtcd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range l.Nodes() {
+		await(t, n, func(s status.Status) error {
+			for _, p := range s.Problems {
+				if p.Part == "net-conf" && strings.Contains(p.Seen, "no such key") {
+					return nil
+				}
+			}
+			return fmt.Errorf("problems %v; want the missing configuration named", s.Problems)
+		})
+	}
+	put(t, l, map[string]string{"/config": `{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","MTU":1400}}`})
+	for _, n := range l.Nodes() {
+		await(t, n, func(s status.Status) error {
+			if !s.Ready || s.PodMTU != 1350 || s.Peers.Programmed != 1 || len(s.Problems) != 0 {
+				return fmt.Errorf("ready %t, pods' MTU %d, peers %v, problems %v; want ready with 1350", s.Ready, s.PodMTU, s.Peers, s.Problems)
+			}
+			return nil
+		})
+	}
 }

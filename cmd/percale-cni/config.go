@@ -30,12 +30,17 @@ type config struct {
 	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
 	DNS           json.RawMessage `json:"dns"`
 	PrevResult    map[string]any  `json:"prevResult"`
+	Plugins       json.RawMessage `json:"plugins"` // only a list of plugins has them
 }
 
 func parseConfig(stdin []byte) (config, error) {
 	c := config{SubnetFile: "/run/flannel/subnet.env", RunDir: "/run/percale"}
 	if err := decode("", stdin, &c); err != nil {
 		return config{}, err
+	}
+	if c.Plugins != nil {
+		return config{}, codef(types.ErrInvalidNetworkConfig, "network configuration: this is a list of plugins (key \"plugins\"): "+
+			"give one of its members, or run it with a runtime, which does so")
 	}
 	return c, nil
 }

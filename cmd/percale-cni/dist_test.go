@@ -19,6 +19,9 @@ func TestShippedConflist(t *testing.T) {
 	if err := json.Unmarshal(b, &list); err != nil || len(list.Plugins) == 0 {
 		t.Fatalf("10-percale.conflist = %d plugins, %v; want at least one", len(list.Plugins), err)
 	}
+	if _, err := parseConfig(b); err == nil {
+		t.Error("the list as a whole is taken for a plugin's configuration; want an error")
+	}
 	c, err := parseConfig(list.Plugins[0])
 	if err != nil {
 		t.Fatal(err)

@@ -42,8 +42,10 @@ func run() int {
 
 func command() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "percale",
-		Short:         "Tell what the Percale agent of this node does",
+		Use:   "percale",
+		Short: "Tell what the Percale agent of this node does",
+		Long: "Tell what the Percale agent of this node does.\n" +
+			"Exit status: 0 all is well, 1 something is wrong with the network, 2 no answer could be had.",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

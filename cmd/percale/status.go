@@ -41,7 +41,7 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	if s.Ready {
 		line("state", "ready")
 	} else {
-		line("state", "NOT READY  %s", s.Waiting)
+		line("state", "NOT READY  %s", inShort(s))
 	}
 	if len(s.Subnets) > 0 {
 		line("subnet", "%s  %s", list(s.Subnets), lasting(s.Expires, now))
@@ -66,6 +66,16 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	line("kernel", "%s", rounds(s.Kernel, now))
 	line("firewall", "%s  %s", or(s.Firewall.Mode, "not chosen yet"), rounds(s.Firewall.Rounds, now))
 	printFindings(w, s, now)
+}
+
+// inShort returns why the agent waits, without what stands under problems.
+func inShort(s status.Status) string {
+	for _, p := range s.Problems {
+		if strings.HasPrefix(s.Waiting, p.Part+": ") {
+			return p.Part + ", see problems below"
+		}
+	}
+	return s.Waiting
 }
 
 func printFindings(w io.Writer, s status.Status, now time.Time) {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -62,6 +63,9 @@ type Agent struct {
 	kernels  *reconcile.Loop
 	firewall *reconcile.Loop
 
+	confKick atomic.Pointer[func()] // kicks the loop that reads net-conf
+	ending   atomic.Bool            // what fails from now on fails because we end
+
 	reporting sync.Mutex
 	notified  sync.Once // that we are ready, to systemd
 
@@ -97,6 +101,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.kernel.Close()
 
+	defer context.AfterFunc(ctx, func() { a.ending.Store(true) })()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.serve(ctx) })
 	group.Go(func() error { return a.keep(ctx) })
@@ -125,6 +130,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return uncancelled(ctx, a.store.Watch(ctx, a.learn, a.storeFault)) })
 	group.Go(func() error { return a.watch(ctx, "kernel events", a.watchKernel) })
 	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
+	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
 	group.Go(func() error { return a.leases.Run(ctx) })
 	group.Go(func() error { return a.kernels.Run(ctx) })
@@ -144,8 +150,13 @@ func (a *Agent) watchFirewall(ctx context.Context) error {
 // found, though later, so its failure is told and no reason to stop.
 func (a *Agent) watch(ctx context.Context, part string, fn func(context.Context) error) error {
 	loop := reconcile.New(part, a.log, func(ctx context.Context) (time.Duration, error) {
+		// While fn runs all is well, as far as anybody knows.
+		a.report(func(s *status.Status) { s.Fault(part, nil, time.Now()) })
 		err := fn(ctx)
-		if err == nil && ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil:
+			return 0, nil
+		case err == nil:
 			err = errors.New("ended by itself")
 		}
 		a.report(func(s *status.Status) { s.Fault(part, err, time.Now()) })

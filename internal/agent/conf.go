@@ -4,10 +4,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/backend/hostgw"
@@ -19,7 +18,7 @@ import (
 
 // confPeriod is how often the network configuration is read although no news
 // of a change came.
-const confPeriod = 5 * time.Minute
+const confPeriod = time.Minute
 
 // readConf returns the network configuration as the store has it now.
 func (a *Agent) readConf(ctx context.Context) (config.NetConf, error) {
@@ -58,31 +57,43 @@ func newBackend(c config.Backend) backend.Backend {
 	}
 }
 
-// followConf returns errNewConf when the configuration is another one than we
+// confRound returns errNewConf when the configuration is another one than we
 // work by. One that is wrong is a problem to show, and we go on by the former.
+func (a *Agent) confRound(ctx context.Context) (time.Duration, error) {
+	conf, err := a.readConf(ctx)
+	if err == nil && conf != a.conf {
+		return 0, errNewConf
+	}
+	a.report(func(s *status.Status) { s.Fault(partNetConf, err, time.Now()) })
+	return confPeriod, err
+}
+
+// followConf runs confRound until ctx ends, or there is a new configuration.
 func (a *Agent) followConf(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	loop := reconcile.New("net-conf", a.log, func(ctx context.Context) (time.Duration, error) {
-		conf, err := a.readConf(ctx)
-		if err == nil && conf != a.conf {
+		again, err := a.confRound(ctx)
+		if errors.Is(err, errNewConf) {
 			stop(errNewConf)
 		}
-		a.report(func(s *status.Status) { s.Fault(partNetConf, err, time.Now()) })
-		return confPeriod, err
+		return again, err
 	})
-	var group errgroup.Group
-	group.Go(func() error { return loop.Run(ctx) })
-	group.Go(func() error {
-		return a.watch(ctx, "net-conf events", func(ctx context.Context) error {
-			return a.store.WatchNetConf(ctx, loop.Kick)
-		})
-	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
+	a.confKick.Store(new(loop.Kick))
+	err := loop.Run(ctx)
 	if context.Cause(ctx) == errNewConf {
 		return errNewConf
 	}
-	return nil
+	return err
+}
+
+// kickConf has the network configuration read again soon.
+func (a *Agent) kickConf() {
+	if kick := a.confKick.Load(); kick != nil {
+		(*kick)()
+	}
+}
+
+func (a *Agent) watchConf(ctx context.Context) error {
+	return a.store.WatchNetConf(ctx, a.kickConf)
 }

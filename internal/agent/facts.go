@@ -102,5 +102,6 @@ func (a *Agent) storeFault(err error) {
 		a.log.Warn("store is away; the data plane stays as it is", "err", err)
 	} else {
 		a.log.Info("store is back")
+		a.kickConf() // its watch does not notice that a store came back emptied, or from a backup
 	}
 }

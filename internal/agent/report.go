@@ -31,6 +31,9 @@ const (
 // report lets fn change the status, and then draws from it whether the agent is
 // ready, and if not why. That reason is put where CNI plugins find it.
 func (a *Agent) report(fn func(*status.Status)) {
+	if a.ending.Load() {
+		return
+	}
 	a.reporting.Lock() // so that the newest reason is the one that plugins find
 	defer a.reporting.Unlock()
 	var was, now status.Status

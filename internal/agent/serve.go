@@ -57,7 +57,7 @@ func lockRunDir(dir string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the run directory: %w", err)
+		return nil, fmt.Errorf("lock the run directory: %w: percaled runs as root", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
