@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/lab/labtest"
 	"github.com/percale-net/percale/internal/netns"
 )
 
@@ -19,7 +20,7 @@ import (
 // Exit code 1, a problem found, is an answer too.
 func percale(t *testing.T, n *lab.Node, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin(t), "percale"), append([]string{"--run-dir", n.Agent(0).RunDir()}, args...)...)
+	cmd := exec.Command(filepath.Join(labtest.Bin(t), "percale"), append([]string{"--run-dir", n.Agent(0).RunDir()}, args...)...)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
@@ -31,7 +32,7 @@ func percale(t *testing.T, n *lab.Node, args ...string) string {
 // percaleLab runs percale-lab and returns what it printed and its exit code.
 func percaleLab(t *testing.T, name string, args ...string) (string, int) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin(t), "percale-lab"), append([]string{"--name", name}, args...)...)
+	cmd := exec.Command(filepath.Join(labtest.Bin(t), "percale-lab"), append([]string{"--name", name}, args...)...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -61,8 +62,8 @@ func TestPercale(t *testing.T) {
 // TestLabByHand types what README and make demo do.
 func TestLabByHand(t *testing.T) {
 	t.Parallel()
-	name := newName()
-	t.Cleanup(func() { down(t, name) })
+	name := labtest.NewName()
+	t.Cleanup(func() { labtest.Down(t, name) })
 	for _, step := range []struct {
 		args string
 		code int
@@ -92,7 +93,7 @@ func TestLabByHand(t *testing.T) {
 			}
 		}
 	}
-	assertGone(t, name)
+	labtest.AssertGone(t, name)
 }
 
 // TestInterruptedUp ends percale-lab up half-way. After ^C nothing is left;
@@ -111,9 +112,9 @@ func TestInterruptedUp(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			name := newName()
-			t.Cleanup(func() { down(t, name) })
-			cmd := exec.Command(filepath.Join(bin(t), "percale-lab"), "--name", name, "up", "--nodes", "20", "--pods", "3")
+			name := labtest.NewName()
+			t.Cleanup(func() { labtest.Down(t, name) })
+			cmd := exec.Command(filepath.Join(labtest.Bin(t), "percale-lab"), "--name", name, "up", "--nodes", "20", "--pods", "3")
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +129,7 @@ func TestInterruptedUp(t *testing.T) {
 				t.Error("percale-lab up succeeded; it was to be interrupted")
 			}
 			if test.after == "" {
-				assertGone(t, name)
+				labtest.AssertGone(t, name)
 				return
 			}
 			if out, code := percaleLab(t, name, strings.Fields(test.after)...); code != 0 {
@@ -155,7 +156,7 @@ func TestBadCommandLine(t *testing.T) {
 		if test.program != "percaled" {
 			args = append(args, map[string]string{"percale": "status", "percale-lab": "up"}[test.program])
 		}
-		cmd := exec.Command(filepath.Join(bin(t), test.program), args...)
+		cmd := exec.Command(filepath.Join(labtest.Bin(t), test.program), args...)
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), test.want) || len(out) == 0 {
 			t.Errorf("%s %v: exit code %d, %q; want 2 and one that names %q", test.program, args, code, out, test.want)

@@ -4,18 +4,14 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/lab/labtest"
 	"github.com/percale-net/percale/internal/netns"
 	"github.com/percale-net/percale/internal/status"
 )
@@ -24,97 +20,11 @@ import (
 // on an idle machine all of them take well under a second.
 const limit = time.Minute
 
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
+func TestMain(m *testing.M) { os.Exit(labtest.Main(m)) }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if os.Getenv("PERCALE_BIN") == "" && built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
-}
-
-// bin returns the directory of the binaries, which it builds unless told where
-// they are.
-func bin(tb testing.TB) string {
-	tb.Helper()
-	built.once.Do(func() {
-		if built.dir = os.Getenv("PERCALE_BIN"); built.dir != "" {
-			return
-		}
-		if built.dir, built.err = os.MkdirTemp("", "percale-bin-"); built.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", built.dir, "../cmd/...")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("build the binaries: %w: %s", err, out)
-		}
-	})
-	if built.err != nil {
-		tb.Fatal(built.err)
-	}
-	return built.dir
-}
-
-var labs atomic.Int64
-
-// newName returns a lab's name of its own.
-func newName() string { return fmt.Sprintf("e%d", labs.Add(1)) }
-
-// up makes a lab for one test. When the test ends the lab goes, and with it
-// everything that it made; of a failed test the logs are shown before.
 func up(tb testing.TB, spec lab.Spec) *lab.Lab {
 	tb.Helper()
-	spec.Name, spec.Bin = newName(), bin(tb)
-	ctx, cancel := context.WithTimeout(tb.Context(), limit)
-	defer cancel()
-	tb.Cleanup(func() { down(tb, spec.Name) })
-	l, err := lab.Up(ctx, spec)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return l
-}
-
-func down(tb testing.TB, name string) {
-	if tb.Failed() {
-		logs, _ := filepath.Glob(filepath.Join(lab.Root, name, "*", "*.log"))
-		for _, log := range logs {
-			b, err := os.ReadFile(log)
-			tb.Logf("%s (%v):\n%s", log, err, b[max(0, len(b)-4000):])
-		}
-	}
-	if err := lab.Down(context.Background(), name); err != nil {
-		tb.Error(err)
-	}
-	assertGone(tb, name)
-}
-
-// assertGone fails the test if anything of a lab is left.
-func assertGone(tb testing.TB, name string) {
-	tb.Helper()
-	left, err := filepath.Glob(filepath.Join(netns.Dir, name+"-*"))
-	if err != nil || len(left) > 0 {
-		tb.Errorf("namespaces of lab %s are left: %v %v", name, left, err)
-	}
-	dir := filepath.Join(lab.Root, name)
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		tb.Errorf("folder %s is left: %v", dir, err)
-	}
-	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, p := range procs {
-		if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), dir+"/") {
-			tb.Errorf("process is left: %s: %q", p, b)
-		}
-	}
+	return labtest.Up(tb, spec)
 }
 
 // prove fails the test unless every pod reaches every other in every way.

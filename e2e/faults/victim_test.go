@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/lab/labtest"
 )
 
 // A victim is the node that the faults befall.
@@ -24,7 +25,7 @@ type victim struct {
 
 func newVictim(t *testing.T, spec lab.Spec) *victim {
 	t.Helper()
-	l := up(t, spec)
+	l := labtest.Up(t, spec)
 	v := &victim{lab: l, node: l.Node(1), overlays: []string{"flannel.1"}}
 	if v.dual() {
 		v.overlays = append(v.overlays, "flannel-v6.1")

@@ -65,6 +65,7 @@ var rules = []rule{
 	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
 		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
 	}},
+	{pkg: "internal/lab/labtest", own: []string{"internal/lab", "internal/netns"}},
 
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
 	{pkg: "cmd/percale", own: []string{"internal/status", "internal/web"}, foreign: []string{cobra}},
