@@ -157,6 +157,9 @@ func restarts(t *testing.T, l *lab.Lab) {
 			t.Fatal(err)
 		}
 		ready(t, 1, l.Node(1))
+		if s, err := a.Status(t.Context()); err != nil || s.Kernel.Count == 0 || s.Kernel.Writes != 0 {
+			t.Errorf("%s and start: %d rounds asked the kernel for %d changes, %v; want none", end.name, s.Kernel.Count, s.Kernel.Writes, err)
+		}
 	}
 }
 
