@@ -53,6 +53,7 @@ var rules = []rule{
 
 	{pkg: "internal/archtest"},
 	{pkg: "internal/netns", foreign: []string{sys}},
+	{pkg: "internal/netns/capstest", own: []string{"internal/netns"}, foreign: []string{sys}},
 	{pkg: "internal/config", own: []string{"subnet"}},
 	{pkg: "internal/reconcile"},
 	{pkg: "internal/probe", own: []string{"network", "subnet"}},
