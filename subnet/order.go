@@ -13,11 +13,8 @@ func Sort(leases []Lease) { slices.SortFunc(leases, compareLeases) }
 
 // compareLeases is a total order: it is 0 only for equal leases.
 func compareLeases(a, b Lease) int {
-	// One family nearly always decides; the rest is for entries that clash.
-	if n := a.V4.Subnet.Compare(b.V4.Subnet); n != 0 {
-		return n
-	}
-	if n := a.V6.Subnet.Compare(b.V6.Subnet); n != 0 {
+	// The place nearly always decides; the rest is for entries that clash.
+	if n := comparePlaces(a, b); n != 0 {
 		return n
 	}
 	return cmp.Or(
@@ -28,6 +25,14 @@ func compareLeases(a, b Lease) int {
 		strings.Compare(a.V4.Data, b.V4.Data),
 		strings.Compare(a.V6.Data, b.V6.Data),
 	)
+}
+
+// comparePlaces is 0 for leases of the same subnets.
+func comparePlaces(a, b Lease) int {
+	if n := a.V4.Subnet.Compare(b.V4.Subnet); n != 0 {
+		return n
+	}
+	return a.V6.Subnet.Compare(b.V6.Subnet)
 }
 
 // subnets names the lease by what it leases.

@@ -12,6 +12,15 @@ import (
 type Snapshot struct {
 	Leases  []Lease   // whole, our own among them; in order of subnet
 	Refused []Refusal // entries that could not be read
+
+	// OwnLost is true in the first snapshot after Publish has found missing what
+	// it had published before: it may be there again, so that only this tells.
+	OwnLost bool
+
+	// Rewound is true in the first snapshot after the store's history was found
+	// to be another one than before, or to end earlier: it was restored from a
+	// backup, or replaced. What it holds may be outdated; see Belief.
+	Rewound bool
 }
 
 // ErrTaken says that another node holds a subnet that Publish was asked to
