@@ -3,6 +3,7 @@
 package local
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,11 +19,26 @@ const maxLease = 16 << 10
 // leasePath returns where the state directory holds our own lease.
 func leasePath(stateDir string) string { return filepath.Join(stateDir, "lease.json") }
 
+// A savedLease is the content of lease.json.
+type savedLease struct {
+	subnet.Lease
+	SHA256 string `json:",omitempty"` // of the lease as json.Marshal writes it; "" in files of older versions
+}
+
+func seal(own subnet.Lease) (savedLease, error) {
+	b, err := json.Marshal(own)
+	return savedLease{own, fmt.Sprintf("%x", sha256.Sum256(b))}, err
+}
+
 // SaveLease keeps our own lease for the next start, so that a reboot, or a
 // store that has forgotten us, does not cost the pods their addresses. The file
 // is replaced as a whole, and not touched if it says so already.
 func SaveLease(stateDir string, own subnet.Lease) error {
-	b, err := json.MarshalIndent(own, "", "  ")
+	sealed, err := seal(own)
+	if err != nil {
+		return fmt.Errorf("save own lease: %w", err)
+	}
+	b, err := json.MarshalIndent(sealed, "", "  ")
 	if err != nil {
 		return fmt.Errorf("save own lease: %w", err)
 	}
@@ -48,16 +64,26 @@ func LoadLease(stateDir, node string) (subnet.Lease, error) {
 }
 
 func parseLease(b []byte, path, node string) (subnet.Lease, error) {
-	var own subnet.Lease
-	if err := json.Unmarshal(b, &own); err != nil {
-		return subnet.Lease{}, fmt.Errorf("load own lease: %s is damaged (%w): remove it", path, err)
+	damaged := func(cause error) error {
+		return fmt.Errorf("load own lease: %s is damaged (%w): remove it: rm %s", path, cause, path)
 	}
-	if own.Node != node {
-		return subnet.Lease{}, fmt.Errorf("load own lease: %s is of node %.253q, and this is %q: remove it", path, own.Node, node)
+	var saved savedLease
+	if err := json.Unmarshal(b, &saved); err != nil {
+		return subnet.Lease{}, damaged(err)
+	}
+	own := saved.Lease
+	sealed, err := seal(own)
+	switch {
+	case err != nil:
+		return subnet.Lease{}, damaged(err)
+	case saved.SHA256 != "" && saved.SHA256 != sealed.SHA256:
+		return subnet.Lease{}, damaged(errChecksum)
+	case own.Node != node:
+		return subnet.Lease{}, fmt.Errorf("load own lease: %s is of node %.253q, and this is %q: remove it: rm %s", path, own.Node, node, path)
 	}
 	for e := range own.Endpoints() {
 		if e.Subnet != e.Subnet.Masked() {
-			return subnet.Lease{}, fmt.Errorf("load own lease: %s is damaged (subnet %s has host bits): remove it", path, e.Subnet)
+			return subnet.Lease{}, damaged(fmt.Errorf("subnet %s has host bits", e.Subnet))
 		}
 	}
 	return own, nil

@@ -3,6 +3,8 @@
 package local
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"os"
 	"testing"
@@ -27,6 +29,20 @@ func TestLeaseIsKept(t *testing.T) {
 	}
 	if got, err := LoadLease(dir, "n2"); err == nil || got != (subnet.Lease{}) {
 		t.Errorf("LoadLease of another node's file = %+v, %v; want an error", got, err)
+	}
+	whole, err := os.ReadFile(leasePath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := parseLease(bytes.Replace(whole, []byte("10.42.7.0"), []byte("10.42.6.0"), 1), "lease.json", "n1"); err == nil || got != (subnet.Lease{}) {
+		t.Errorf("lease of a damaged file = %+v, %v; want an error", got, err)
+	}
+	older, err := json.Marshal(own) // without a checksum
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := parseLease(older, "lease.json", "n1"); err != nil || got != own {
+		t.Errorf("lease of an older version's file = %+v, %v; want %+v", got, err, own)
 	}
 	if err := os.Truncate(leasePath(dir), 20); err != nil {
 		t.Fatal(err)
