@@ -98,6 +98,12 @@ func Compare(have, want State) Changes {
 	return c
 }
 
+// WithoutDeletions returns the changes that set something.
+func (c Changes) WithoutDeletions() Changes {
+	c.DelAddresses, c.DelRoutes, c.DelNeighbors, c.DelForwards = nil, nil, nil, nil
+	return c
+}
+
 func forAll(s Sysctl) bool { return strings.Contains(s.Path, "/conf/all/") }
 
 func compareBool(a, b bool) int {

@@ -34,6 +34,31 @@ func (l Lease) Endpoints() iter.Seq[Endpoint] {
 	}
 }
 
+// Subnets returns the subnets that l leases, IPv4 first.
+func (l Lease) Subnets() []netip.Prefix {
+	var all []netip.Prefix
+	for e := range l.Endpoints() {
+		all = append(all, e.Subnet)
+	}
+	return all
+}
+
+// In returns l without what lies outside of the pools.
+func (l Lease) In(pools Pools) Lease {
+	if !pools.V4.Contains(l.V4.Subnet) {
+		l.V4 = Endpoint{}
+	}
+	if !pools.V6.Contains(l.V6.Subnet) {
+		l.V6 = Endpoint{}
+	}
+	return l
+}
+
+// Covers reports whether l has a subnet for each pool that is enabled.
+func (l Lease) Covers(pools Pools) bool {
+	return (!pools.V4.Enabled() || l.V4.Subnet.IsValid()) && (!pools.V6.Enabled() || l.V6.Subnet.IsValid())
+}
+
 // Name returns what an operator calls the owner: its node name, or its uplink
 // address where none was published.
 func (l Lease) Name() string {

@@ -101,6 +101,10 @@ func printFindings(w io.Writer, s status.Status, now time.Time) {
 
 func storeState(s status.Store, now time.Time) string {
 	switch {
+	case s.Cached:
+		return fmt.Sprintf("AWAY, leases cached, %s old: %s", age(s.At, now), or(s.Error, "no answer yet"))
+	case s.Error != "" && s.Synced:
+		return fmt.Sprintf("AWAY for %s, leases stay: %s", age(s.AwaySince, now), s.Error)
 	case s.Error != "":
 		return "AWAY: " + s.Error
 	case !s.Synced:

@@ -41,7 +41,7 @@ func healthy() status.Status {
 func broken() status.Status {
 	s := healthy()
 	s.Ready, s.Waiting = false, "kernel: set route 10.244.9.0/24: network is unreachable"
-	s.Store.Error = "no answer from http://192.0.2.1:2379"
+	s.Store.Error, s.Store.AwaySince = "no answer from http://192.0.2.1:2379", noon.Add(-5*time.Minute)
 	s.Problems = []status.Problem{
 		{Part: "kernel", Seen: "set route 10.244.9.0/24: network is unreachable", Since: noon.Add(-3 * time.Second)},
 		{Part: "firewall", Seen: "two things:\none more", Since: noon},
@@ -54,6 +54,8 @@ func broken() status.Status {
 func TestPrintStatus(t *testing.T) {
 	for name, s := range map[string]status.Status{
 		"healthy": healthy(), "broken": broken(),
+		"cached": {Node: "n4", Version: "v1", PID: 78, Started: noon, Ready: true,
+			Store: status.Store{Kind: "etcd", Cached: true, At: noon.Add(-12 * time.Minute), Error: "no answer from http://192.0.2.1:2379"}},
 		"starting": {Node: "n3", Version: "v1", PID: 77, Started: noon, Waiting: "reading leases from etcd", Store: status.Store{Kind: "etcd"}},
 	} {
 		var out bytes.Buffer

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent joins store, backend, firewall and kernel into loops: the
-// lease loop keeps our lease in the store, the kernel loop makes links,
-// addresses, routes, neighbors, FDB and sysctls as planned, the firewall loop
-// does so for the rules. Each takes the newest facts, does all that there is to
+// Package agent joins store, backend, firewall and kernel into loops: the news
+// loop decides what to believe of the store, the lease loop keeps our lease in
+// it, the kernel loop makes links, addresses, routes, neighbors, FDB and sysctls
+// as planned, the firewall loop does so for the rules. Each takes the newest facts, does all that there is to
 // do, and is safe to repeat; events only kick it.
 package agent
 
@@ -25,6 +25,7 @@ import (
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network/kernel"
 	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/local"
 )
 
 // period is how often a loop looks for drift that no event told of.
@@ -52,13 +53,19 @@ type Agent struct {
 	board    *status.Board
 	kernel   *kernel.Conn
 	facts    facts
+	news     news
+	began    time.Time   // when Run was called
+	known    local.Known // what the last run knew; zero At: nothing
 
 	// Known once the store has answered, and not changed after.
 	store   Store
 	conf    config.NetConf
+	rawConf []byte // conf as it was written
 	backend backend.Backend
 	engine  engine
 
+	newsLoop *reconcile.Loop
+	saves    *reconcile.Loop
 	leases   *reconcile.Loop
 	kernels  *reconcile.Loop
 	firewall *reconcile.Loop
@@ -69,7 +76,9 @@ type Agent struct {
 	reporting sync.Mutex
 	notified  sync.Once // that we are ready, to systemd
 
-	seen seen // what the kernel loop alone remembers from round to round
+	belief *subnet.Belief // of the news loop alone
+	saved  saved          // of the save loop alone
+	seen   seen           // what the kernel loop alone remembers from round to round
 }
 
 // New returns an agent that does nothing yet.
@@ -80,6 +89,8 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 		Waiting: "starting",
 		Store:   status.Store{Kind: "etcd"},
 	})
+	a.newsLoop = reconcile.New("news", log, a.newsRound)
+	a.saves = reconcile.New("cache", log, a.saveRound)
 	a.leases = reconcile.New("lease", log, a.leaseRound)
 	a.kernels = reconcile.New("kernel", log, a.kernelRound)
 	a.firewall = reconcile.New("firewall", log, a.firewallRound)
@@ -101,6 +112,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.kernel.Close()
 
+	a.began = time.Now()
+	a.remember()
 	defer context.AfterFunc(ctx, func() { a.ending.Store(true) })()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.serve(ctx) })
@@ -132,6 +145,8 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
 	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
+	group.Go(func() error { return a.newsLoop.Run(ctx) })
+	group.Go(func() error { return a.saves.Run(ctx) })
 	group.Go(func() error { return a.leases.Run(ctx) })
 	group.Go(func() error { return a.kernels.Run(ctx) })
 	group.Go(func() error { return a.firewall.Run(ctx) })

@@ -20,26 +20,55 @@ import (
 // of a change came.
 const confPeriod = time.Minute
 
-// readConf returns the network configuration as the store has it now.
-func (a *Agent) readConf(ctx context.Context) (config.NetConf, error) {
+// firstAnswer is how long a start that has waited enough gives the store once
+// more.
+const firstAnswer = 200 * time.Millisecond
+
+// readConf returns the network configuration as the store has it now, and its
+// text.
+func (a *Agent) readConf(ctx context.Context) (config.NetConf, []byte, error) {
 	raw, err := a.store.NetConf(ctx)
 	if err != nil {
-		return config.NetConf{}, err
+		return config.NetConf{}, nil, err
 	}
 	conf, err := config.ParseNetConf(raw)
 	if err != nil {
-		return config.NetConf{}, fmt.Errorf("net-conf: %w", err)
+		return config.NetConf{}, nil, fmt.Errorf("net-conf: %w", err)
 	}
-	return conf, nil
+	return conf, raw, nil
+}
+
+// firstConf is readConf, or after some patience the configuration that the last
+// run worked by.
+func (a *Agent) firstConf(ctx context.Context) (config.NetConf, []byte, error) {
+	wait, cached := a.fallBackIn()
+	if !cached {
+		return a.readConf(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, max(wait, firstAnswer))
+	defer cancel()
+	conf, raw, err := a.readConf(limited)
+	if err == nil || ctx.Err() != nil {
+		return conf, raw, err
+	}
+	if wait, _ := a.fallBackIn(); wait > 0 {
+		return conf, raw, err
+	}
+	conf, unusable := config.ParseNetConf(a.known.Conf)
+	if unusable != nil {
+		return conf, nil, fmt.Errorf("%w; and that of the last run: %w", err, unusable)
+	}
+	a.log.Warn("network configuration of the last run is used", "err", err)
+	return conf, a.known.Conf, nil
 }
 
 // takeConf makes the agent work by the configuration that the store has.
 func (a *Agent) takeConf(ctx context.Context) error {
-	conf, err := a.readConf(ctx)
+	conf, raw, err := a.firstConf(ctx)
 	if err != nil {
 		return err
 	}
-	a.conf = conf
+	a.conf, a.rawConf = conf, raw
 	a.backend = newBackend(conf.Backend)
 	a.log.Info("network configuration read", "network", conf.Pools.V4.Network,
 		"network6", conf.Pools.V6.Network, "backend", a.backend.Name())
@@ -60,7 +89,7 @@ func newBackend(c config.Backend) backend.Backend {
 // confRound returns errNewConf when the configuration is another one than we
 // work by. One that is wrong is a problem to show, and we go on by the former.
 func (a *Agent) confRound(ctx context.Context) (time.Duration, error) {
-	conf, err := a.readConf(ctx)
+	conf, _, err := a.readConf(ctx)
 	if err == nil && conf != a.conf {
 		return 0, errNewConf
 	}

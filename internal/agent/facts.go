@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
 )
@@ -21,12 +20,15 @@ type facts struct {
 // A view is the facts at one moment. What it points to is not changed.
 type view struct {
 	snapshot subnet.Snapshot
-	synced   bool // snapshot is known; before, it means nothing
+	synced   bool // snapshot is what the store says, as far as we believe it
+	cached   bool // snapshot is what the last run knew; if neither, it means nothing
 	uplink   network.Uplink
 	lease    subnet.Lease // ours
 	held     bool         // lease stands in the store, as far as we know
 	renewAt  time.Time    // zero: never
 	previous subnet.Lease // what we had before this start; a preference
+
+	awaySince time.Time // since when the store is away; zero: it is there
 
 	wish int // counts the changes of all that the plan depends on
 }
@@ -39,12 +41,15 @@ func (v view) last() subnet.Lease {
 	return v.previous
 }
 
+// known reports whether the snapshot means anything.
+func (v view) known() bool { return v.synced || v.cached }
+
 // forget drops what depends on the network configuration. Our lease becomes a
 // preference.
 func (f *facts) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.now = view{previous: f.now.last(), wish: f.now.wish + 1}
+	f.now = view{previous: f.now.last(), awaySince: f.now.awaySince, wish: f.now.wish + 1}
 }
 
 func (f *facts) view() view {
@@ -59,7 +64,7 @@ func (f *facts) update(fn func(*view)) bool {
 	defer f.mu.Unlock()
 	was := f.now
 	fn(&f.now)
-	if was.synced == f.now.synced && was.held == f.now.held && was.lease == f.now.lease &&
+	if was.synced == f.now.synced && was.cached == f.now.cached && was.held == f.now.held && was.lease == f.now.lease &&
 		reflect.DeepEqual(was.uplink, f.now.uplink) && sameLeases(was.snapshot, f.now.snapshot) {
 		return false
 	}
@@ -76,32 +81,4 @@ func sameLeases(a, b subnet.Snapshot) bool {
 		return true
 	}
 	return reflect.DeepEqual(a, b)
-}
-
-// learn takes a snapshot from the store.
-func (a *Agent) learn(s subnet.Snapshot) {
-	if a.facts.update(func(v *view) { v.snapshot, v.synced = s, true }) {
-		a.leases.Kick()
-		a.kernels.Kick()
-	}
-	a.report(func(st *status.Status) {
-		st.Store.Synced, st.Store.At = true, time.Now()
-	})
-}
-
-// storeFault takes news of the store's connection.
-func (a *Agent) storeFault(err error) {
-	a.report(func(st *status.Status) {
-		st.Store.Error = ""
-		if err != nil {
-			st.Store.Error = err.Error()
-		}
-		st.Fault(partStore, err, time.Now())
-	})
-	if err != nil {
-		a.log.Warn("store is away; the data plane stays as it is", "err", err)
-	} else {
-		a.log.Info("store is back")
-		a.kickConf() // its watch does not notice that a store came back emptied, or from a backup
-	}
 }

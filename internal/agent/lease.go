@@ -87,10 +87,7 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time) {
 			s.Fault("pods", moved, time.Now())
 		}
 		s.Expires = expires
-		s.Subnets = nil
-		for e := range own.Endpoints() {
-			s.Subnets = append(s.Subnets, e.Subnet)
-		}
+		s.Subnets = own.Subnets()
 	})
 }
 

@@ -4,15 +4,11 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"time"
 
 	"github.com/percale-net/percale/internal/reconcile"
 	"github.com/percale-net/percale/internal/status"
-	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/etcd"
-	"github.com/percale-net/percale/subnet/local"
 )
 
 // prepare waits for what no loop can do without: a store, the network
@@ -20,8 +16,7 @@ import (
 func (a *Agent) prepare(ctx context.Context) bool {
 	return a.persist(ctx, partStore, a.openStore) &&
 		a.persist(ctx, partNetConf, a.takeConf) &&
-		a.persist(ctx, partFirewall, a.chooseEngine) &&
-		a.persist(ctx, "previous subnet", a.readPrevious)
+		a.persist(ctx, partFirewall, a.chooseEngine)
 }
 
 // persist repeats fn until it succeeds or ctx ends, which it reports as false.
@@ -60,29 +55,5 @@ func (a *Agent) openStore(context.Context) error {
 		return err
 	}
 	a.store = store
-	return nil
-}
-
-// readPrevious finds what this node had last, so that its pods keep their
-// addresses even when the store has forgotten us. subnet.env is what pods were
-// made by, so it counts for more than our own note, which outlives a reboot.
-// What cannot be read is no more than a lost preference.
-func (a *Agent) readPrevious(context.Context) error {
-	if a.facts.view().last() != (subnet.Lease{}) {
-		return nil
-	}
-	previous, err := local.LoadLease(a.settings.StateDir, a.settings.NodeName)
-	if err != nil {
-		a.log.Warn("own lease of the last run is not known", "err", err)
-	}
-	env, err := local.ReadEnv(a.settings.SubnetFile)
-	switch {
-	case err == nil:
-		previous.V4.Subnet = env.Subnet.Masked()
-		previous.V6.Subnet = env.IPv6Subnet.Masked()
-	case !errors.Is(err, fs.ErrNotExist):
-		a.log.Warn("the subnet that pods have is not known", "err", err)
-	}
-	a.facts.update(func(v *view) { v.previous = previous })
 	return nil
 }

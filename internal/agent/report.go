@@ -76,7 +76,7 @@ func waiting(s status.Status) string {
 	switch {
 	case s.Backend == "":
 		return "reading the network configuration from " + s.Store.Kind
-	case !s.Store.Synced:
+	case !s.Store.Synced && !s.Store.Cached:
 		return "reading leases from " + s.Store.Kind
 	case len(s.Subnets) == 0:
 		return "leasing a subnet"
@@ -94,7 +94,7 @@ func waiting(s status.Status) string {
 func keepsWaiting(s status.Status, part string) bool {
 	switch part {
 	case partStore:
-		return !s.Store.Synced
+		return !s.Store.Synced && !s.Store.Cached
 	case partLease:
 		return len(s.Subnets) == 0
 	case partNetConf:

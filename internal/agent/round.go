@@ -37,8 +37,8 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	upErr := a.followUplink(ctx)
 	a.report(func(s *status.Status) { s.Fault(partUplink, upErr, time.Now()) })
 	v := a.facts.view()
-	if v.uplink.Name == "" || !v.synced || !v.held {
-		return period, upErr // lease and store kick
+	if v.uplink.Name == "" || !v.known() || !v.held {
+		return period, upErr // lease and news kick
 	}
 	r := a.applyPlan(ctx, v)
 	r.began = began
@@ -110,6 +110,7 @@ type result struct {
 	began   time.Time
 	plan    backend.Plan
 	refused []subnet.Refusal
+	add     bool // nothing may be deleted: the plan is by what the last run knew
 	have    network.State
 	changes string // what was changed in the kernel; "" for nothing
 	repair  status.Repair
@@ -132,6 +133,7 @@ func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 	}
 	a.addForwarding(r.plan.State, v.uplink)
 	a.addBlackholes(r.plan.State, self)
+	r.add = !v.synced
 	r.err = a.apply(ctx, &r)
 	if ownDevicesStand(r.err) {
 		r.envErr = a.writeEnv(v, self)
@@ -149,6 +151,9 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 			return fmt.Errorf("read kernel: %w", err)
 		}
 		changes := network.Compare(r.have, feasible(r.plan.State, r.have))
+		if r.add {
+			changes = changes.WithoutDeletions()
+		}
 		if changes.Len() == 0 {
 			break
 		}

@@ -69,9 +69,12 @@ type PeerCount struct {
 // A Store is the source of leases.
 type Store struct {
 	Kind   string    `json:"kind"`
-	Synced bool      `json:"synced"`          // every lease is known
-	At     time.Time `json:"at,omitzero"`     // of the newest snapshot
-	Error  string    `json:"error,omitempty"` // "" while connected
+	Synced bool      `json:"synced"`           // every lease is known
+	Cached bool      `json:"cached,omitempty"` // it has not answered yet: leases are those of the last run
+	At     time.Time `json:"at,omitzero"`      // of the newest snapshot
+	Error  string    `json:"error,omitempty"`  // "" while connected
+
+	AwaySince time.Time `json:"awaySince,omitzero"` // with Error: leases may be as old as this
 }
 
 // Rounds counts the work of one loop.

@@ -58,7 +58,12 @@ func SavePeers(stateDir string, k Known) error {
 			return fmt.Errorf("save known peers: %w", err)
 		}
 	}
-	if err := os.Chtimes(path, k.At, k.At); err != nil {
+	return TouchPeers(stateDir, k.At)
+}
+
+// TouchPeers notes that what SavePeers wrote last was still right at the time.
+func TouchPeers(stateDir string, at time.Time) error {
+	if err := os.Chtimes(peersPath(stateDir), at, at); err != nil {
 		return fmt.Errorf("save known peers: set their age: %w", err)
 	}
 	return nil

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+const (
+	// patience is how long a start waits for the store before it works by what
+	// the last run left on disk.
+	patience = 3 * time.Second
+
+	// saveEvery is the least time between two writes of the known peers: with
+	// thousands of them a write is megabytes.
+	saveEvery = 2 * time.Second
+)
+
+// remember reads what the last run left on disk. What cannot be read is no more
+// than a lost preference, or a start that has to wait for the store.
+func (a *Agent) remember() {
+	s := a.settings
+	previous, err := local.LoadLease(s.StateDir, s.NodeName)
+	if err != nil {
+		a.log.Warn("own lease of the last run is not known", "err", err)
+	}
+	// subnet.env is what pods were made by, so it counts for more than our own
+	// note, which outlives a reboot.
+	env, err := local.ReadEnv(s.SubnetFile)
+	switch {
+	case err == nil:
+		previous.V4.Subnet = env.Subnet.Masked()
+		previous.V6.Subnet = env.IPv6Subnet.Masked()
+	case !errors.Is(err, fs.ErrNotExist):
+		a.log.Warn("the subnet that pods have is not known", "err", err)
+	}
+	a.facts.update(func(v *view) { v.previous = previous })
+	a.known, err = local.LoadPeers(s.StateDir, s.NodeName, a.storeName())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn("peers of the last run are not known", "err", err)
+	}
+	a.belief = subnet.NewBelief(a.known.Leases)
+}
+
+// storeName tells whose leases the known peers are.
+func (a *Agent) storeName() string { return "etcd " + a.settings.EtcdPrefix }
+
+// fallBackIn returns how long to wait for the store before what is on disk is
+// to be used, 0 for no more, and whether there is anything.
+func (a *Agent) fallBackIn() (time.Duration, bool) {
+	return max(0, patience-time.Since(a.began)), !a.known.At.IsZero()
+}
+
+// fallBack works by the peers of the last run until the store is there.
+func (a *Agent) fallBack() time.Duration {
+	wait, ok := a.fallBackIn()
+	v := a.facts.view()
+	if !ok || v.cached || wait > 0 {
+		return wait
+	}
+	if a.facts.update(func(v *view) {
+		v.snapshot, v.cached = subnet.Snapshot{Leases: a.known.Leases}, true
+		if own := v.previous.In(a.conf.Pools); !v.held && own.Covers(a.conf.Pools) {
+			own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them
+			// It is to be published anew as soon as that can be.
+			v.lease, v.held, v.renewAt = own, true, time.Now()
+		}
+	}) {
+		a.log.Warn("the store is away; working by the peers of the last run", "peers", len(a.known.Leases), "known", a.known.At)
+		a.kernels.Kick()
+		a.firewall.Kick()
+	}
+	v = a.facts.view()
+	a.report(func(s *status.Status) {
+		s.Store.Cached, s.Store.At = true, earlier(a.known.At, time.Now())
+		if v.held {
+			s.Subnets = v.lease.Subnets()
+		}
+	})
+	return 0
+}
+
+// saveRound keeps on disk what is known, for a start without the store.
+func (a *Agent) saveRound(ctx context.Context) (time.Duration, error) {
+	if !a.facts.view().synced {
+		return 0, nil
+	}
+	timer := time.NewTimer(time.Until(a.saved.at.Add(saveEvery)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done(): // the last chance
+	case <-timer.C:
+	}
+	v := a.facts.view()
+	if !v.synced {
+		return 0, nil
+	}
+	at := v.awaySince
+	if at.IsZero() {
+		at = time.Now()
+	}
+	err := a.save(v.snapshot, at)
+	a.report(func(s *status.Status) { s.Fault("cache", err, time.Now()) })
+	return period, err
+}
+
+// save writes down what is known, and that it was right at the time.
+func (a *Agent) save(s subnet.Snapshot, at time.Time) error {
+	dir := a.settings.StateDir
+	if a.saved.conf == string(a.rawConf) && sameLeases(a.saved.snapshot, s) && local.TouchPeers(dir, at) == nil {
+		return nil
+	}
+	a.saved = saved{at: time.Now()}
+	err := local.SavePeers(dir, local.Known{
+		Node: a.settings.NodeName, Store: a.storeName(), Conf: a.rawConf, Leases: s.Leases, At: at,
+	})
+	if err == nil {
+		a.saved.snapshot, a.saved.conf = s, string(a.rawConf)
+	}
+	return err
+}
+
+// Saved is what was written last.
+type saved struct {
+	at       time.Time // zero: never
+	snapshot subnet.Snapshot
+	conf     string
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

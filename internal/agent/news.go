@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/subnet"
+)
+
+// News are what the store told last.
+type news struct {
+	mu       sync.Mutex // guards all following fields
+	snapshot subnet.Snapshot
+	told     bool // snapshot was told by this store; before, it means nothing
+}
+
+// tell takes a snapshot in place of the one before. What only one snapshot says
+// is not forgotten before somebody has heard it.
+func (n *news) tell(s subnet.Snapshot) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.Rewound, s.OwnLost = s.Rewound || n.snapshot.Rewound, s.OwnLost || n.snapshot.OwnLost
+	n.snapshot, n.told = s, true
+}
+
+// hear returns the newest snapshot.
+func (n *news) hear() (s subnet.Snapshot, told bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s = n.snapshot
+	n.snapshot.Rewound, n.snapshot.OwnLost = false, false
+	return s, n.told
+}
+
+// learn takes a snapshot from the store.
+func (a *Agent) learn(s subnet.Snapshot) {
+	a.news.tell(s)
+	a.newsLoop.Kick()
+}
+
+// newsRound decides what to believe of what the store told last.
+func (a *Agent) newsRound(context.Context) (time.Duration, error) {
+	snapshot, told := a.news.hear()
+	if !told {
+		return a.fallBack(), nil
+	}
+	now := time.Now()
+	believed, doubt := a.belief.Learn(snapshot, a.facts.view().last(), now)
+	if a.facts.update(func(v *view) { v.snapshot, v.synced, v.cached = believed, true, false }) {
+		a.leases.Kick()
+		a.kernels.Kick()
+		a.saves.Kick()
+	}
+	a.report(func(s *status.Status) {
+		s.Store.Synced, s.Store.Cached, s.Store.At = true, false, now
+		s.Fault("leases", doubted(doubt), now)
+	})
+	if doubt.Until.IsZero() {
+		return 0, nil
+	}
+	return max(time.Until(doubt.Until), time.Second), nil
+}
+
+// doubted returns a doubt as what is wrong.
+func doubted(d subnet.Doubt) error {
+	if d.Kept == 0 {
+		return nil
+	}
+	return errors.New(d.String())
+}
+
+// storeFault takes news of the store's connection.
+func (a *Agent) storeFault(err error) {
+	var since time.Time
+	a.facts.update(func(v *view) {
+		if err == nil {
+			v.awaySince = time.Time{}
+		} else if v.awaySince.IsZero() {
+			v.awaySince = time.Now()
+		}
+		since = v.awaySince
+	})
+	a.report(func(st *status.Status) {
+		st.Store.Error, st.Store.AwaySince = "", since
+		if err != nil {
+			st.Store.Error = err.Error()
+		}
+		st.Fault(partStore, err, time.Now())
+	})
+	if err != nil {
+		a.log.Warn("store is away; the data plane stays as it is", "err", err)
+		return
+	}
+	a.log.Info("store is back")
+	a.kickConf() // its watch does not notice that a store came back emptied, or from a backup
+}
