@@ -22,6 +22,10 @@ type State struct {
 	Neighbors map[NeighborKey]Neighbor
 	Forwards  map[ForwardKey]Forward
 	Sysctls   map[string]Sysctl
+
+	// Others are routes that are not ours to destinations of ours, as far as a
+	// kernel has them. They may stand in the way of ours. No wish has any.
+	Others map[RouteKey]Route
 }
 
 // NewState returns an empty State, ready to be filled.
@@ -33,6 +37,7 @@ func NewState() State {
 		Neighbors: make(map[NeighborKey]Neighbor),
 		Forwards:  make(map[ForwardKey]Forward),
 		Sysctls:   make(map[string]Sysctl),
+		Others:    make(map[RouteKey]Route),
 	}
 }
 
