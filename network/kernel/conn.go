@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -19,11 +20,13 @@ type Conn struct {
 	ns      *os.File
 	sysctls atomic.Uint64 // written
 	seen    atomic.Pointer[seen]
+	meddled atomic.Pointer[meddling] // the newest one that Watch saw
 }
 
 // What the newest Read saw.
 type seen struct {
 	ours                        map[int32]bool // links of its Scope, by index
+	networks                    []netip.Prefix // of its Scope
 	routes, neighbors, forwards int            // how many, as the next Read's first guess
 }
 

@@ -128,6 +128,7 @@ func (e *encoder) appendAddr(a netip.Addr) {
 type message struct {
 	typ, flags uint16
 	seq        uint32
+	port       uint32 // of a notification: the socket that asked for the change; 0: none did
 	body       []byte
 }
 
@@ -141,7 +142,7 @@ func messages(b []byte) iter.Seq[message] {
 			}
 			m := message{
 				typ: native.Uint16(b[4:]), flags: native.Uint16(b[6:]),
-				seq: native.Uint32(b[8:]), body: b[messageHdrLen:n],
+				seq: native.Uint32(b[8:]), port: native.Uint32(b[12:]), body: b[messageHdrLen:n],
 			}
 			if !yield(m) {
 				return

@@ -41,7 +41,7 @@ func (c *Conn) Read(ctx context.Context, s Scope) (network.State, error) {
 	if r.state.Sysctls, err = c.readSysctls(s.Sysctls); err != nil {
 		return network.State{}, err
 	}
-	c.seen.Store(&seen{r.ours, len(r.state.Routes), len(r.state.Neighbors), len(r.state.Forwards)})
+	c.seen.Store(&seen{r.ours, s.Networks, len(r.state.Routes), len(r.state.Neighbors), len(r.state.Forwards)})
 	return r.state, nil
 }
 
@@ -96,7 +96,7 @@ func (r *reader) addresses(ctx context.Context) error {
 
 func (r *reader) routes(ctx context.Context) error {
 	requests := [][]byte{routeRequest(unix.AF_INET), routeRequest(unix.AF_INET6)}
-	err := r.c.sock.stream(ctx, requests, func() { clear(r.state.Routes) }, r.route)
+	err := r.c.sock.stream(ctx, requests, func() { clear(r.state.Routes); clear(r.state.Others) }, r.route)
 	if err != nil {
 		return fmt.Errorf("list routes: %w", err)
 	}
@@ -114,10 +114,13 @@ func (r *reader) route(b []byte) {
 			link = h.index
 		}
 	}
-	if !r.ours[link] && (d.Protocol != network.Protocol || !r.inside(d.Dst)) {
+	e, inside := d.entry(r.names[link]), within(d.Dst, r.networks)
+	if !r.ours[link] && (d.Protocol != network.Protocol || !inside) {
+		if inside {
+			r.state.Others[e.Key()] = e
+		}
 		return
 	}
-	e := d.entry(r.names[link])
 	// Of routes with one key, the first is the one in use; but one that we
 	// cannot express must not hide one that may be as wished.
 	if have, ok := r.state.Routes[e.Key()]; !ok || isOdd(have) && !isOdd(e) {
@@ -125,9 +128,9 @@ func (r *reader) route(b []byte) {
 	}
 }
 
-// inside reports whether p is part of one of the scope's networks.
-func (r *reader) inside(p netip.Prefix) bool {
-	return slices.ContainsFunc(r.networks, func(n netip.Prefix) bool {
+// within reports whether p is part of one of the networks.
+func within(p netip.Prefix, networks []netip.Prefix) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool {
 		return n.Bits() <= p.Bits() && n.Contains(p.Addr())
 	})
 }

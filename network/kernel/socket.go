@@ -32,6 +32,7 @@ type socket struct {
 	writes   atomic.Uint64 // messages sent that ask for a change
 	strict   bool          // the kernel filters dumps (Linux 4.20)
 	maxBatch int
+	port     uint32 // by which notifications name us
 
 	mu  sync.Mutex // guards what is below
 	fd  int
@@ -49,7 +50,13 @@ func openSocket() (*socket, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("bind netlink socket: %w", err)
 	}
-	s := &socket{fd: fd, buf: make([]byte, 64<<10)}
+	own, err := unix.Getsockname(fd)
+	name, ok := own.(*unix.SockaddrNetlink)
+	if err != nil || !ok {
+		unix.Close(fd)
+		return nil, fmt.Errorf("name netlink socket: %w", err)
+	}
+	s := &socket{fd: fd, port: name.Pid, buf: make([]byte, 64<<10)}
 	growReceiveBuffer(fd)
 	// Without these two, errors are only longer and without a text.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)

@@ -52,6 +52,7 @@ func (c *Conn) follow(ctx context.Context, f *os.File, kick func()) error {
 		case err != nil || failed != nil:
 			return errors.Join(err, failed)
 		case c.concerns(buf[:n]):
+			c.blame(buf[:n], time.Now())
 			kick()
 		}
 	}
