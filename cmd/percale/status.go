@@ -65,6 +65,9 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	line("store", "%s  %s", s.Store.Kind, storeState(s.Store, now))
 	line("kernel", "%s", rounds(s.Kernel, now))
 	line("firewall", "%s  %s", or(s.Firewall.Mode, "not chosen yet"), rounds(s.Firewall.Rounds, now))
+	for i, text := range repairs(s) {
+		line([]string{"repairs", ""}[min(i, 1)], "%s", text)
+	}
 	printFindings(w, s, now)
 }
 
@@ -122,6 +125,32 @@ func rounds(r status.Rounds, now time.Time) string {
 		return s + "; no repair yet"
 	}
 	return s + "; last repair " + age(r.LastRepair.At, now) + " ago: " + r.LastRepair.What
+}
+
+// repairs counts, since the start of the agent, what was undone and mended, in
+// lines of which each fits the screen.
+func repairs(s status.Status) []string {
+	var lines []string
+	add := func(text string) {
+		if n := len(lines) - 1; n >= 0 && len(lines[n])+len(text) < 86 {
+			lines[n] += ", " + text
+		} else {
+			lines = append(lines, text)
+		}
+	}
+	for _, r := range []status.Repairs{s.Kernel.Repairs, s.Firewall.Repairs} {
+		for _, e := range r.Entries {
+			add(e.String())
+		}
+	}
+	switch n := s.Kernel.Fights + s.Firewall.Fights; n {
+	case 0:
+	case 1:
+		add("in 1 fight with another program")
+	default:
+		add(fmt.Sprintf("in %d fights with other programs", n))
+	}
+	return lines
 }
 
 func lasting(expires, now time.Time) string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata")
@@ -48,6 +49,11 @@ func broken() status.Status {
 	}
 	s.Refused = []status.Refusal{{Lease: "10.244.8.0/24", Node: "evil\x1b[2J", Reason: "VNI 2: this node uses 1"}}
 	s.Notes = []string{"br_netfilter is off."}
+	s.Kernel.Repairs = status.Repairs{Repaired: 9, Fights: 1, Entries: []status.RepairCount{
+		{Kind: network.LinkEntry, Cause: network.Changed, Count: 1}, {Kind: network.RouteEntry, Cause: network.Missing, Count: 12}},
+		Fight: &status.Fight{Since: noon, Who: "process 812 (bird)", Entries: []status.Contested{
+			{Kind: network.RouteEntry, Name: "10.244.2.0/24", Cause: network.Changed, Times: 23, Found: "dev eth0 proto bird (12)"}}}}
+	s.Firewall.Repairs = status.Repairs{Repaired: 2, Entries: []status.RepairCount{{Kind: network.RulesEntry, Cause: network.Missing, Count: 2}}}
 	return s
 }
 

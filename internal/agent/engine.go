@@ -39,8 +39,10 @@ type engine struct {
 	other  renderer // nil if this machine cannot have rules of it
 	period time.Duration
 
-	wish    string // the rules that were written last; a change without a new wish is a repair
-	cleared bool   // the other's rules are gone
+	wish    string    // the rules that were written last; a change without a new wish is a repair
+	cleared bool      // the other's rules are gone
+	round   time.Time // when the last one began
+	fight   fight
 }
 
 // chooseEngine takes nftables where the kernel has it, unless told otherwise.
@@ -94,9 +96,13 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 		err = a.clearOther(ctx)
 	}
 	drops := a.foreignDrops(ctx)
-	repair := status.Repair{At: began, What: strings.Join(changed, "; ")}
-	repaired := len(changed) > 0 && a.engine.wish == rules.String()
-	if len(changed) > 0 {
+	var found repair
+	if len(changed) > 0 && a.engine.wish == rules.String() {
+		found = undoneRules(changed)
+	}
+	t := a.engine.fight.settle(partFirewallFight, mend{at: began, who: who(a.engine.renderer, a.engine.round)}, found)
+	a.engine.round = began
+	if len(changed) > 0 && t.fight == nil {
 		a.log.Info("firewall written", "mode", a.engine.Name(), "changed", changed)
 	}
 	if err == nil {
@@ -106,13 +112,11 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 		s.Firewall.InSync = err == nil
 		s.Firewall.Count++
 		s.Firewall.Last, s.Firewall.Took = began, time.Since(began)
-		if repaired {
-			s.Firewall.LastRepair = repair
-		}
+		t.report(s, &s.Firewall.Rounds)
 		s.Fault(partFirewall, err, began)
 		s.Fault("forward", drops, began)
 	})
-	return a.engine.period, err
+	return a.engine.period, errors.Join(err, a.engine.fight.told)
 }
 
 // foreignDrops says what of others may drop pods' packets.

@@ -126,12 +126,9 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Kernel.Count++
 		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)
 		s.Kernel.Writes = a.kernel.Writes()
-		if r.repair.What != "" {
-			s.Kernel.LastRepair = r.repair
-		}
+		r.tally.report(s, &s.Kernel)
 		s.Fault(partKernel, own, r.began)
 		s.Fault("peers", others, r.began)
-		s.Fault("fight", a.seen.fight.err(r.began), r.began)
 		s.Fault(partEnv, r.envErr, r.began)
 		s.Fault(partIPv6, a.ipv6Fault(r), r.began)
 	})

@@ -28,6 +28,7 @@ type seen struct {
 	locals  []netip.Addr            // all addresses of this node
 	podMTU  int                     // as CNI plugins were told last, in bytes
 	refused map[subnet.Refusal]bool // as logged last
+	round   time.Time               // when the last one began
 	fight   fight
 }
 
@@ -43,17 +44,18 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	r := a.applyPlan(ctx, v)
 	r.began = began
 	if r.err == nil && a.seen.wish == v.wish && r.changes != "" {
-		r.repair = status.Repair{At: began, What: r.changes}
-		a.seen.fight.note(began)
-		if !a.seen.fight.on(began) {
-			a.log.Warn("repaired the kernel", "what", r.changes)
-		}
+		r.repair = r.undoneEntries()
+	}
+	r.tally = a.seen.fight.settle(partFight, mend{at: began, who: who(a.kernel, a.seen.round)}, r.repair)
+	if r.repair.what != "" && r.tally.fight == nil {
+		a.log.Warn("repaired the kernel", "what", r.repair.what, "undone", r.repair.names())
 	}
 	if r.err == nil {
 		a.seen.wish = v.wish
 	}
+	a.seen.round = began
 	a.reportRound(v, r)
-	return period, errors.Join(upErr, r.err, r.envErr, a.seen.fight.err(began))
+	return period, errors.Join(upErr, r.err, r.envErr, a.seen.fight.told)
 }
 
 // followUplink chooses the uplink by what the kernel has now. When it cannot,
@@ -113,7 +115,10 @@ type result struct {
 	add     bool // nothing may be deleted: the plan is by what the last run knew
 	have    network.State
 	changes string // what was changed in the kernel; "" for nothing
-	repair  status.Repair
+	first   network.Changes
+	before  network.State // first was made of
+	repair  repair
+	tally   tally
 	err     error // of the kernel, or of the plan
 	envErr  error // of subnet.env
 }
@@ -156,6 +161,9 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 		}
 		if changes.Len() == 0 {
 			break
+		}
+		if len(done) == 0 {
+			r.first, r.before = changes, r.have
 		}
 		done = append(done, changes.String())
 		r.changes = strings.Join(done, "; then ")

@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -45,28 +44,6 @@ func TestForwardingSparesTheUplinksAdvertisedRoutes(t *testing.T) {
 		if _, forwards := got.Sysctls[forward6]; forwards != hasIPv6(tt.have) {
 			t.Errorf("%s: forwarding wanted: %t; want %t", tt.name, forwards, hasIPv6(tt.have))
 		}
-	}
-}
-
-func TestFightIsManyRepairsInAShortTime(t *testing.T) {
-	var f fight
-	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
-	for range 10 * fightRepairs { // now and then is no fight
-		now = now.Add(time.Second)
-		f.note(now)
-		if f.on(now) {
-			t.Fatal("a repair each second counts as a fight")
-		}
-	}
-	for range fightRepairs {
-		now = now.Add(50 * time.Millisecond)
-		f.note(now)
-	}
-	if !f.on(now) || !errors.Is(f.err(now), errFight) {
-		t.Error("20 repairs in a second count as no fight")
-	}
-	if later := now.Add(2 * fightWindow); f.on(later) {
-		t.Error("a fight goes on although nothing was repaired for long")
 	}
 }
 

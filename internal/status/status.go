@@ -84,6 +84,7 @@ type Rounds struct {
 	Took       time.Duration `json:"tookNanoseconds"` // the last round
 	Writes     uint64        `json:"writes"`          // kernel changes asked for since start
 	LastRepair Repair        `json:"lastRepair,omitzero"`
+	Repairs
 }
 
 // A Repair is a change of the kernel made when no wish had changed: somebody
