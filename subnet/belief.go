@@ -59,11 +59,12 @@ func NewBelief(leases []Lease) *Belief {
 // has with another value, which is an older one. Our own lease is never kept:
 // whoever renews it must see that it is missing.
 //
-// Own is the lease that this node has published, the zero Lease if none. To end
+// Own is the lease that this node has published, the zero Lease if none; one
+// without a node name was not. To end
 // a doubt by time, call Learn with the last snapshot again at Doubt.Until; now
 // should bear a monotonic reading. Nothing that s holds is changed.
 func (b *Belief) Learn(s Snapshot, own Lease, now time.Time) (Snapshot, Doubt) {
-	lost := !own.empty() && (s.OwnLost || !holds(s.Leases, own))
+	lost := own.Node != "" && !own.empty() && (s.OwnLost || !holds(s.Leases, own))
 	if !lost && !s.Rewound && len(b.kept) == 0 {
 		b.believe(s.Leases)
 		return s, Doubt{}

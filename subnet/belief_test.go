@@ -180,8 +180,9 @@ func TestBelief(t *testing.T) {
 // another history.
 func TestBeliefOfNobody(t *testing.T) {
 	b, a := new(Belief), at("a", 2, "")
-	for _, want := range [][]Lease{{a}, nil, {a}} {
-		if got, d := b.Learn(Snapshot{Leases: want}, Lease{}, noon); !slices.Equal(got.Leases, want) || d.Kept != 0 {
+	for i, want := range [][]Lease{{a}, nil, {a}, nil, {a}} {
+		own := []Lease{{}, at("", 1, "")}[i%2] // nothing, or no more than a preference
+		if got, d := b.Learn(Snapshot{Leases: want}, own, noon); !slices.Equal(got.Leases, want) || d.Kept != 0 {
 			t.Errorf("believed %v, %+v; want %v", got, d, want)
 		}
 	}
