@@ -128,6 +128,32 @@ func testDeleteAndAgain(t *testing.T, s *suite) {
 	w.AwaitLeases(t, l)
 }
 
+// testEmptied: a store without leases says so, and each node's next Publish
+// brings its own back, with another value if it has one by then.
+func testEmptied(t *testing.T, s *suite) {
+	own, peer := Dual("n1", 1), Lease("n2", 2)
+	s.publish(t, own)
+	s.publish(t, peer)
+	w := StartWatch(t, s)
+	w.AwaitLeases(t, own, peer)
+	other := s.open(t)
+	for _, l := range []subnet.Lease{own, peer} {
+		if err := other.Release(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.AwaitLeases(t)
+	own.V4.Uplink = netip.MustParseAddr("192.168.0.99")
+	s.publish(t, own)
+	s.publish(t, peer)
+	w.AwaitLeases(t, own, peer)
+	for _, got := range w.Snapshots() {
+		if got.Rewound {
+			t.Errorf("told %+v as rewound; want it only of another history", got)
+		}
+	}
+}
+
 func testOrder(t *testing.T, s *suite) {
 	var want []subnet.Lease
 	for _, n := range []byte{200, 3, 20, 2, 100} { // as text, 100 comes before 20

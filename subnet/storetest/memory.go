@@ -34,6 +34,8 @@ type Memory struct {
 	refused  []subnet.Refusal
 	fault    error
 	writes   int
+	losses   int           // how often Publish missed what was published
+	rewinds  int           // how often Restore was called
 	changed  chan struct{} // closed at the next change
 }
 
@@ -97,15 +99,18 @@ func (m *Memory) Writes() int {
 // Watch implements subnet.Store.
 func (m *Memory) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(error)) error {
 	var last *subnet.Snapshot
+	var losses, rewinds int
 	var told error
 	for ctx.Err() == nil {
-		now, changed, fault := m.look()
+		now, counts, changed, fault := m.look()
 		if fmt.Sprint(fault) != fmt.Sprint(told) {
 			told = fault
 			fail(fault)
 		}
 		if fault == nil && (last == nil || !slices.Equal(last.Leases, now.Leases) || !slices.Equal(last.Refused, now.Refused)) {
-			last = &now
+			now.OwnLost = last != nil && counts[0] != losses
+			now.Rewound = last != nil && counts[1] != rewinds
+			last, losses, rewinds = &now, counts[0], counts[1]
 			fn(now)
 		}
 		select {
@@ -116,10 +121,12 @@ func (m *Memory) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(
 	return ctx.Err()
 }
 
-func (m *Memory) look() (subnet.Snapshot, <-chan struct{}, error) {
+// look returns what there is now, the counts of losses and rewinds, and what is
+// closed at the next change.
+func (m *Memory) look() (s subnet.Snapshot, counts [2]int, changed <-chan struct{}, fault error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return subnet.Snapshot{Leases: m.leases, Refused: m.refused}, m.changed, m.fault
+	return subnet.Snapshot{Leases: m.leases, Refused: m.refused}, [2]int{m.losses, m.rewinds}, m.changed, m.fault
 }
 
 // Publish implements subnet.Store.
@@ -142,6 +149,9 @@ func (m *Memory) Publish(ctx context.Context, own subnet.Lease) (time.Time, erro
 	}
 	if i >= 0 && m.clashLocked(own, m.leases[i]) {
 		return time.Time{}, fmt.Errorf("publish lease: %w: %v", subnet.ErrNameClash, m.leases[i])
+	}
+	if i < 0 && slices.ContainsFunc(m.said, func(l subnet.Lease) bool { return samePlace(l, own) && l.Node == own.Node }) {
+		m.losses++
 	}
 	if i < 0 || m.leases[i] != own {
 		m.putLocked(own)

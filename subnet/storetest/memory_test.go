@@ -109,3 +109,30 @@ func TestMemoryWrites(t *testing.T) {
 	w := StartWatch(t, m)
 	w.Await(t, "the refusal", func(s subnet.Snapshot) bool { return len(s.Refused) == 1 })
 }
+
+// TestMemoryLoses: what Publish missed and what was restored is told, once.
+func TestMemoryLoses(t *testing.T) {
+	m, own := New(), Lease("n1", 1)
+	publish := func(l subnet.Lease) {
+		t.Helper()
+		if _, err := m.Publish(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(own)
+	w := StartWatch(t, m)
+	w.AwaitLeases(t, own)
+	m.Empty()
+	w.AwaitLeases(t)
+	publish(own)
+	w.Await(t, "our lease again", func(s subnet.Snapshot) bool { return s.OwnLost && len(s.Leases) == 1 })
+	older := own
+	older.V4.Uplink = Lease("", 9).V4.Uplink
+	m.Restore(Lease("n2", 2), older)
+	w.Await(t, "the backup", func(s subnet.Snapshot) bool { return s.Rewound && !s.OwnLost && len(s.Leases) == 2 })
+	publish(own) // not a clash with ourselves of then
+	got := w.Await(t, "our lease", func(s subnet.Snapshot) bool { return len(s.Leases) == 2 && s.Leases[0] == own })
+	if got.Rewound || got.OwnLost {
+		t.Errorf("told %+v; want each told once", got)
+	}
+}

@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) subnet.Store) {
 		"race for all":     testRaceForAll,
 		"release":          testRelease,
 		"delete and again": testDeleteAndAgain,
+		"emptied":          testEmptied,
 		"order":            testOrder,
 		"restart":          testRestart,
 		"nameless":         testNameless,
