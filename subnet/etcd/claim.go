@@ -3,6 +3,7 @@
 package etcd
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -16,8 +17,8 @@ import (
 type claim struct {
 	said map[uplinks]bool // what we wrote, or tried to: a write that failed may have been done
 	// held is the key's revision when it was last known to be as we want it; 0:
-	// never. An older value comes from a restored backup and was not written
-	// since.
+	// never in this history of etcd. An older value comes from a restored backup
+	// and was not written since.
 	held int64
 }
 
@@ -55,11 +56,49 @@ func (s *Store) hold(key string, revision int64) {
 	}
 }
 
+// miss notes that the key, which we may have held, is not there.
+func (s *Store) miss(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.claims[key]; c != nil && c.held != 0 {
+		s.losses++
+	}
+}
+
+// lossCount returns how often Publish missed what it had published.
+func (s *Store) lossCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.losses
+}
+
 // forget notes that the key is no longer ours.
 func (s *Store) forget(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.claims, key)
+}
+
+// confirmedClash is clash, but of a key of another history: what etcd was
+// restored to, another node need not have written.
+func (p publication) confirmedClash(ctx context.Context, kv *mvccpb.KeyValue) error {
+	clash := p.clash(kv)
+	if clash == nil {
+		return nil
+	}
+	p.store.mu.Lock()
+	ours := mark{key: p.key}
+	if c := p.store.claims[p.key]; c != nil {
+		ours.revision = c.held
+	}
+	p.store.mu.Unlock()
+	if ours.revision == 0 {
+		return nil // another history was found, or the key was given up meanwhile
+	}
+	if same, err := p.store.recalls(ctx, ours); err != nil || !same {
+		return err
+	}
+	return clash
 }
 
 // clash returns ErrNameClash if kv, which bears our name, was written by another

@@ -36,8 +36,9 @@ func (s *Store) NetConf(ctx context.Context) ([]byte, error) {
 }
 
 // WatchNetConf calls kick after each change of what NetConf returns, and when
-// it has begun to watch, until ctx ends. It returns why the watch broke; a server that is away for a while is no
-// reason.
+// it has begun to watch, which it does anew whenever the connection breaks,
+// until ctx ends. It returns why the watch broke; a server that is away for a
+// while is no reason.
 func (s *Store) WatchNetConf(ctx context.Context, kick func()) error {
 	for ctx.Err() == nil {
 		conn, err := s.dial(ctx)
@@ -56,17 +57,22 @@ func (s *Store) WatchNetConf(ctx context.Context, kick func()) error {
 
 // watchConf watches until ctx or the connection ends, which is no error.
 func (s *Store) watchConf(ctx context.Context, conn connection, kick func()) error {
-	ctx, cancel := context.WithCancel(ctx)
+	limited, cancel := context.WithCancel(withOneStream(ctx))
 	defer cancel()
 	defer context.AfterFunc(conn.ctx, cancel)()
+	watcher := clientv3.NewWatcher(conn.client)
+	defer watcher.Close()
 	// The note that the watch stands kicks too, for what changed before.
-	for resp := range conn.client.Watch(ctx, s.confKey(), clientv3.WithCreatedNotify()) {
-		if err := resp.Err(); err != nil {
+	for resp := range watcher.Watch(limited, s.confKey(), clientv3.WithCreatedNotify()) {
+		if err := resp.Err(); isBroken(err) {
+			s.pause(ctx, minRetry)
+			return nil
+		} else if err != nil {
 			return s.explain("watch "+s.confKey(), err)
 		}
 		kick()
 	}
-	if ctx.Err() != nil {
+	if limited.Err() != nil {
 		return nil
 	}
 	return s.explain("watch "+s.confKey(), errors.New("the watch has ended"))

@@ -63,7 +63,7 @@ func (p publication) once(ctx context.Context) (time.Time, error) {
 	// Our very key comes first: what else is there does not end our lease.
 	for _, kv := range kvs {
 		if string(kv.Key) == p.key && p.store.held(kv, p.own) == nil {
-			if err := p.clash(kv); err != nil {
+			if err := p.confirmedClash(ctx, kv); err != nil {
 				return time.Time{}, err
 			}
 			return p.renew(ctx, kv)
@@ -100,6 +100,7 @@ func (s *Store) held(kv *mvccpb.KeyValue, own subnet.Lease) error {
 
 // create makes the key, bound to a new etcd lease, if the condition holds.
 func (p publication) create(ctx context.Context, condition clientv3.Cmp) (time.Time, error) {
+	p.store.miss(p.key)
 	id, expires, err := p.store.grant(ctx)
 	if err != nil {
 		return time.Time{}, err
@@ -159,6 +160,7 @@ func (p publication) published(kv *mvccpb.KeyValue) bool {
 // commit writes the key if the condition holds, and returns its revision.
 func (p publication) commit(ctx context.Context, condition clientv3.Cmp, id clientv3.LeaseID) (int64, error) {
 	var resp *clientv3.TxnResponse
+	before := p.store.seen()
 	err := p.store.ask(ctx, "write "+p.key, func(ctx context.Context, c *clientv3.Client) (err error) {
 		resp, err = c.Txn(ctx).If(condition).Then(clientv3.OpPut(p.key, string(p.val), clientv3.WithLease(id))).Commit()
 		return err
@@ -168,7 +170,9 @@ func (p publication) commit(ctx context.Context, condition clientv3.Cmp, id clie
 		return 0, errRace
 	case err != nil:
 		return 0, err
-	case !resp.Succeeded:
+	}
+	p.store.observe(before, resp.Header)
+	if !resp.Succeeded {
 		return 0, errRace
 	}
 	p.store.hold(p.key, resp.Header.Revision)

@@ -24,6 +24,7 @@ func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
 			return nil
 		}
 		var resp *clientv3.TxnResponse
+		before := s.seen()
 		err = s.ask(ctx, "delete "+key, func(ctx context.Context, c *clientv3.Client) (err error) {
 			resp, err = c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kvs[0].ModRevision)).
 				Then(clientv3.OpDelete(key)).Commit()
@@ -32,6 +33,7 @@ func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
 		if err != nil {
 			return err
 		}
+		s.observe(before, resp.Header)
 		if resp.Succeeded {
 			s.forget(key)
 			return nil

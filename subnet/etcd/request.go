@@ -12,6 +12,7 @@ import (
 
 func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) ([]*mvccpb.KeyValue, error) {
 	var resp *clientv3.GetResponse
+	before := s.seen()
 	err := s.ask(ctx, "read "+key, func(ctx context.Context, c *clientv3.Client) (err error) {
 		resp, err = c.Get(ctx, key, options...)
 		return err
@@ -19,6 +20,7 @@ func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOptio
 	if err != nil {
 		return nil, err
 	}
+	s.observe(before, resp.Header)
 	return resp.Kvs, nil
 }
 

@@ -58,6 +58,8 @@ type Store struct {
 	mu       sync.Mutex
 	conn     connection        // needs mu
 	claims   map[string]*claim // by key, of what this process published; needs mu
+	history  history           // needs mu
+	losses   int               // how often Publish missed what it had published; needs mu
 }
 
 // Open returns a store. It reads the TLS files but asks no server, so that it
@@ -109,6 +111,7 @@ func Open(cfg Config) (*Store, error) {
 				MinConnectTimeout: requestLimit,
 			}),
 			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithChainStreamInterceptor(failBroken),
 		},
 	}
 	return s, nil

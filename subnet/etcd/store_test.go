@@ -47,6 +47,7 @@ func TestStore(t *testing.T) {
 		"own key with a rival":    testOwnKeyWithRival,
 		"unreadable key is taken": testUnreadable,
 		"name clash":              testNameClash,
+		"emptied":                 testEmptied,
 		"name clash at once":      testNameClashAtOnce,
 		"no name clash":           testNoNameClash,
 	} {

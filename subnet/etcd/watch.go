@@ -15,15 +15,17 @@ import (
 	"github.com/percale-net/percale/subnet"
 )
 
-const (
-	pageKeys = 2000 // per request of a list
-	settled  = 10 * time.Second
-)
+// settled is how long a watch must have lasted for its end to be no fault.
+const settled = 10 * time.Second
+
+// errRewound says that the table is not from etcd's history.
+var errRewound = errors.New("it tells another history than before: it was restored from a backup or replaced; all leases are read anew")
 
 // Watch implements subnet.Store. It lists the keys at one revision and watches
-// from the next. Whatever ends that (compaction, no leader, a lost connection)
-// starts it over: a fresh list replaces all that was known, so that nothing
-// missed in between is missed for ever.
+// from the next. What breaks the watch starts it over where it was, once etcd
+// has shown that its history is still the same; else, and where etcd has
+// compacted what came since, a fresh list replaces all that was known, so that
+// nothing missed in between is missed for ever.
 func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(error)) error {
 	w := watch{store: s, fn: fn, fail: fail}
 	for delay := minRetry; ; delay = min(2*delay, maxRetry) {
@@ -40,10 +42,13 @@ func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(e
 			delay = minRetry
 			continue
 		}
-		if time.Since(start) > settled {
+		lasted := time.Since(start) > settled
+		if lasted {
 			delay = minRetry
 		}
-		w.failed(err)
+		if !lasted || !errors.Is(err, errBroken) { // as when one server of many restarts
+			w.failed(err)
+		}
 		// Jitter, since every node of the cluster lost the same server.
 		s.pause(ctx, delay/2+rand.N(delay/2))
 	}
@@ -51,13 +56,17 @@ func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(e
 
 // A watch is one call of Watch.
 type watch struct {
-	store    *Store
-	fn       func(subnet.Snapshot)
-	fail     func(error)
-	table    table
-	told     bool   // fn was called
-	fault    string // gist of what fail was called with last; "": nothing, or nil
-	revision int64
+	store  *Store
+	fn     func(subnet.Snapshot)
+	fail   func(error)
+	table  table
+	told   bool   // fn was called
+	losses int    // of the store, when fn was called
+	fault  string // gist of what fail was called with last; "": nothing, or nil
+
+	next  int64 // the first revision that the table does not know; 0: list anew
+	mark  mark  // a write that the table knows, if any
+	epoch int   // of the history that the table is from
 }
 
 // failed tells what went wrong, unless that has been told.
@@ -76,32 +85,36 @@ func (w *watch) well() {
 	}
 }
 
-// run lists, watches and returns why the watch ended.
+// run lists if it must, watches and returns why the watch ended.
 func (w *watch) run(ctx context.Context) error {
-	entries, err := w.list(ctx)
+	if w.next == 0 {
+		if err := w.relist(ctx); err != nil {
+			return err
+		}
+	}
+	conn, err := w.store.dial(ctx)
 	if err != nil {
-		return err
+		return w.store.explain("watch leases", err)
 	}
-	if fresh, _ := (table{}).with(entries); !w.told || !fresh.equal(w.table) {
-		w.tell(fresh)
-	}
-
-	conn := w.store.current()
-	if conn.client == nil {
-		return errMoved // and the list must be made through the new one
-	}
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(withOneStream(clientv3.WithRequireLeader(ctx)))
 	defer cancel()
+	watcher := clientv3.NewWatcher(conn.client) // alone: streams are not shared
+	defer watcher.Close()
 	lost := lost(ctx, conn.client)
 	events := pump(ctx, func() clientv3.WatchChan {
-		return conn.client.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(w.revision+1),
+		return watcher.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(w.next),
 			clientv3.WithCreatedNotify(), clientv3.WithProgressNotify())
 	})
 	for {
 		select {
 		case resp, open := <-events:
 			if !open {
-				return w.store.explain("watch leases", errors.New("the watch has ended"))
+				return w.store.explain("watch leases", errBroken)
+			}
+			if resp.Created {
+				if err := w.verify(ctx); err != nil {
+					return err
+				}
 			}
 			if err := w.take(resp, events); err != nil {
 				return err
@@ -114,25 +127,40 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
+// verify returns an error unless etcd tells the history that the table is from.
+// It must be called when the watch is made: what a restored etcd writes below
+// the revision that is watched from would never be told.
+func (w *watch) verify(ctx context.Context) error {
+	same, err := w.store.recalls(ctx, w.mark)
+	if err == nil && (!same || w.store.seen().epoch != w.epoch) {
+		w.next = 0
+		err = w.store.explain("watch leases", errRewound)
+	}
+	return err
+}
+
 // take applies a response and all that wait behind it, so that a burst makes
 // one snapshot.
 func (w *watch) take(resp clientv3.WatchResponse, more <-chan clientv3.WatchResponse) error {
 	var entries []entry
+	var err error
 	for ok := true; ok; {
-		if resp.CompactRevision != 0 {
-			return w.store.explain("watch leases", errors.New("etcd has compacted the changes since we last heard of it; all leases are read anew"))
-		}
-		if err := resp.Err(); err != nil {
-			return w.store.explain("watch leases", err)
+		if err = w.fate(resp); err != nil {
+			break
 		}
 		w.well() // the server has accepted the watch
 		for _, e := range resp.Events {
 			key := strings.TrimPrefix(string(e.Kv.Key), w.store.subnets())
+			w.next = e.Kv.ModRevision + 1
 			if e.Type == clientv3.EventTypeDelete {
 				entries = append(entries, entry{key, nil})
 			} else {
 				entries = append(entries, entry{key, nonNil(e.Kv.Value)})
+				w.mark = mark{string(e.Kv.Key), e.Kv.ModRevision}
 			}
+		}
+		if resp.IsProgressNotify() {
+			w.next = resp.Header.Revision + 1
 		}
 		select {
 		case resp, ok = <-more:
@@ -140,76 +168,38 @@ func (w *watch) take(resp clientv3.WatchResponse, more <-chan clientv3.WatchResp
 			ok = false
 		}
 	}
+	w.store.reached(w.epoch, w.next-1)
 	if next, changed := w.table.with(entries); changed {
-		w.tell(next)
+		w.tell(next, false)
 	}
-	return nil
+	return err
 }
 
-func (w *watch) tell(t table) {
-	w.table, w.told = t, true
-	w.fn(t.snapshot())
-}
-
-// list reads all keys, page by page but at one revision, and notes it.
-func (w *watch) list(ctx context.Context) ([]entry, error) {
-	s := w.store
-	from, end := s.subnets(), clientv3.GetPrefixRangeEnd(s.subnets())
-	var entries []entry
-	w.revision = 0
-	for {
-		var resp *clientv3.GetResponse
-		err := s.ask(ctx, "list leases", func(ctx context.Context, c *clientv3.Client) (err error) {
-			resp, err = c.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(w.revision))
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		if w.revision == 0 {
-			w.revision = resp.Header.Revision
-		}
-		for _, kv := range resp.Kvs {
-			entries = append(entries, entry{strings.TrimPrefix(string(kv.Key), s.subnets()), nonNil(kv.Value)})
-		}
-		if !resp.More || len(resp.Kvs) == 0 {
-			return entries, nil
-		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+// fate returns why a response is the last one, if it is.
+func (w *watch) fate(resp clientv3.WatchResponse) error {
+	if resp.CompactRevision != 0 {
+		w.next = 0
+		return w.store.explain("watch leases", errors.New("etcd has compacted the changes since we last heard of it; all leases are read anew"))
+	}
+	err := resp.Err()
+	switch {
+	case err == nil:
+		return nil
+	case isBroken(err):
+		return w.store.explain("watch leases", errBroken)
+	default:
+		w.next = 0
+		return w.store.explain("watch leases", err)
 	}
 }
 
-// pump passes on what a watch tells through a buffer, so that a burst queues up
-// where it can be seen at once. It ends with ctx or the watch.
-func pump(ctx context.Context, watch func() clientv3.WatchChan) <-chan clientv3.WatchResponse {
-	out := make(chan clientv3.WatchResponse, 1024)
-	go func() {
-		defer close(out)
-		for resp := range watch() { // which blocks until a server has answered
-			select {
-			case out <- resp:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return out
-}
-
-// lost is closed when no endpoint can be reached. The client resumes a watch by
-// itself and tells nobody that it cannot.
-func lost(ctx context.Context, c *clientv3.Client) <-chan struct{} {
-	out := make(chan struct{})
-	go func() {
-		conn := c.ActiveConnection()
-		for state := conn.GetState(); conn.WaitForStateChange(ctx, state); {
-			if state = conn.GetState(); state == connectivity.TransientFailure {
-				close(out)
-				return
-			}
-		}
-	}()
-	return out
+// tell passes the table on.
+func (w *watch) tell(t table, rewound bool) {
+	losses, first := w.store.lossCount(), !w.told
+	snapshot := t.snapshot()
+	snapshot.OwnLost, snapshot.Rewound = !first && losses != w.losses, rewound
+	w.table, w.told, w.losses = t, true, losses
+	w.fn(snapshot)
 }
 
 // pause waits for d, for the end of ctx, or for a connection that comes back or
@@ -229,12 +219,4 @@ func (s *Store) pause(ctx context.Context, d time.Duration) {
 		return
 	}
 	<-ctx.Done()
-}
-
-// nonNil tells an empty value from a deleted key.
-func nonNil(val []byte) []byte {
-	if val == nil {
-		return []byte{}
-	}
-	return val
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ type Server struct {
 
 	options Options
 	dir     string
+	cluster int // each has an id of its own
 	etcd    *embed.Etcd
 	servers chan *grpc.Server // of etcd
 }
@@ -59,13 +61,14 @@ func Start(tb testing.TB, o Options) *Server {
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	cfg := embed.NewConfig()
-	cfg.Dir = filepath.Join(s.dir, "data")
+	cfg.Dir = s.file("data")
 	cfg.LogLevel, cfg.LogOutputs = "panic", []string{os.DevNull}
 	cfg.UnsafeNoFsync, cfg.BcryptCost = true, 4
 	cfg.TickMs, cfg.ElectionMs = 20, 200 // one member needs no patience
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = urls(s.Endpoint), urls(s.Endpoint)
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = urls("http://127.0.0.1:0"), urls("http://127.0.0.1:0")
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.InitialClusterToken = fmt.Sprint("etcdtest", s.cluster) // it makes the cluster's id
 	if s.options.TLS {
 		cfg.ClientTLSInfo = transport.TLSInfo{CertFile: s.file("server.pem"), KeyFile: s.file("server.key")}
 	}
@@ -100,6 +103,51 @@ func (s *Server) Stop() {
 	}
 	s.etcd.Close()
 	s.etcd = nil
+}
+
+// Save keeps a copy of the data, for Restore. The server restarts for it.
+func (s *Server) Save(tb testing.TB) {
+	tb.Helper()
+	s.Stop()
+	copyTo(tb, s.file("saved"), s.file("data"))
+	s.Restart(tb)
+}
+
+// Restore gives the stopped server the data that Save kept.
+func (s *Server) Restore(tb testing.TB) {
+	tb.Helper()
+	copyTo(tb, s.file("data"), s.file("saved"))
+}
+
+// Wipe makes the stopped server one of a new and empty cluster, whose id tells it
+// from others but not from that of the same number; the first is 0. (Where the
+// same command starts etcd again, its cluster has the same id.)
+func (s *Server) Wipe(tb testing.TB, cluster int) {
+	tb.Helper()
+	if err := os.RemoveAll(s.file("data")); err != nil {
+		tb.Fatal(err)
+	}
+	s.cluster = cluster
+}
+
+func copyTo(tb testing.TB, to, from string) {
+	tb.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		tb.Fatal(err)
+	}
+	// etcd insists on its directories' modes.
+	err := filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Client returns a client with all rights, which the test's end closes.
