@@ -20,7 +20,9 @@ type Scope struct {
 	// Networks bounds what is ours on other links: routes with our protocol to
 	// destinations inside. Another agent on this host has others.
 	Networks []netip.Prefix
-	Sysctls  []string // paths below /proc/sys to read
+	// Addresses are those on other links that are ours, if they exist.
+	Addresses []network.Address
+	Sysctls   []string // paths below /proc/sys to read
 }
 
 // Read reads what the kernel holds within s, and all links. It is whole or an
@@ -53,6 +55,7 @@ type reader struct {
 	ours  map[int32]bool // links in the scope
 
 	networks []netip.Prefix
+	lookFor  []network.Address
 }
 
 // newReader reads the links.
@@ -61,7 +64,8 @@ func (c *Conn) newReader(ctx context.Context, s Scope) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{c: c, state: network.NewState(), names: make(map[int32]string), ours: make(map[int32]bool), networks: s.Networks}
+	r := &reader{c: c, state: network.NewState(), names: make(map[int32]string), ours: make(map[int32]bool),
+		networks: s.Networks, lookFor: s.Addresses}
 	for _, l := range links {
 		r.state.Links[l.Name] = l.Link
 		r.names[l.index] = l.Name
@@ -85,11 +89,11 @@ func (r *reader) expect(last *seen) {
 func (r *reader) addresses(ctx context.Context) error {
 	all, err := r.c.addresses(ctx)
 	for _, a := range all {
-		if !r.ours[a.index] || a.prefix.Addr().Is6() && a.prefix.Addr().IsLinkLocalUnicast() {
-			continue
-		}
 		e := network.Address{Link: r.names[a.index], Prefix: a.prefix}
-		r.state.Addresses[e] = e
+		ours := r.ours[a.index] && !(a.prefix.Addr().Is6() && a.prefix.Addr().IsLinkLocalUnicast())
+		if ours || slices.Contains(r.lookFor, e) {
+			r.state.Addresses[e] = e
+		}
 	}
 	return err
 }
