@@ -40,18 +40,26 @@ func (b Bridge) State() network.State {
 			continue
 		}
 		sysctl(s, "net/ipv6/conf/"+b.Name+"/disable_ipv6", "0")
+		// The node finds pods from the bridge's link-local address, which need
+		// not wait up to two seconds to learn that no pod has it.
+		sysctl(s, "net/ipv6/conf/"+b.Name+"/accept_dad", "0")
 		sysctl(s, "net/ipv6/conf/all/forwarding", "1")
 	}
 	return s
 }
 
 // Adopt returns what to make of a bridge that is there already: its MAC, which
-// pods have in their caches, and what an operator gave it stay as they are.
+// pods have in their caches, and what an operator gave it stay as they are. So
+// does an MTU that is smaller, for pods that are there already: see
+// Memory.Want.
 func (b Bridge) Adopt(have network.Link) network.Link {
 	want := b.State().Links[b.Name]
 	want.MAC = have.MAC
 	want.Master, want.Hairpin = have.Master, have.Hairpin
 	want.Promisc = want.Promisc || have.Promisc
+	if least := leastMTU(b.Gateways); have.MTU < want.MTU && have.MTU >= least {
+		want.MTU = have.MTU
+	}
 	return want
 }
 

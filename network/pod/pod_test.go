@@ -92,14 +92,14 @@ func TestBridgeState(t *testing.T) {
 			link: network.Link{Name: "cni0", Kind: network.KindBridge, MTU: 1450, Up: true, Promisc: true,
 				MAC: network.MAC{0x0a, 0x58, 10, 42, 7, 1}},
 			sysctls: []string{"net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1",
-				"net/ipv6/conf/cni0/accept_ra=0", "net/ipv6/conf/cni0/disable_ipv6=0"},
+				"net/ipv6/conf/cni0/accept_dad=0", "net/ipv6/conf/cni0/accept_ra=0", "net/ipv6/conf/cni0/disable_ipv6=0"},
 		},
 		{
 			name:   "IPv6",
 			bridge: Bridge{Name: "br", MTU: 1430, Gateways: prefixes("fd00:7::1/64"), IPv6: true},
 			link: network.Link{Name: "br", Kind: network.KindBridge, MTU: 1430, Up: true,
 				MAC: network.MAC{0x0a, 0x58, 0, 0, 0, 1}},
-			sysctls: []string{"net/ipv6/conf/all/forwarding=1", "net/ipv6/conf/br/accept_ra=0", "net/ipv6/conf/br/disable_ipv6=0"},
+			sysctls: []string{"net/ipv6/conf/all/forwarding=1", "net/ipv6/conf/br/accept_dad=0", "net/ipv6/conf/br/accept_ra=0", "net/ipv6/conf/br/disable_ipv6=0"},
 		},
 		{
 			name:    "no gateway",
@@ -138,6 +138,14 @@ func TestAdopt(t *testing.T) {
 	got := b.Adopt(have)
 	if network.LinkChange(have, got) != network.Modify || got.MTU != 1450 || !got.Up || got.MAC != have.MAC {
 		t.Errorf("Adopt = %+v; want MTU 1450, up, and its own MAC", got)
+	}
+	have.MTU = 1300
+	if got := b.Adopt(have); got.MTU != 1300 {
+		t.Errorf("Adopt of MTU 1300 = %+v; want it kept for the pods that have it", got)
+	}
+	have.MTU, b.Gateways = 900, prefixes("10.42.7.1/24", "fd00:7::1/64")
+	if got := b.Adopt(have); got.MTU != 1450 {
+		t.Errorf("Adopt of MTU 900 = %+v; want 1450, since IPv6 cannot use 900", got)
 	}
 }
 
