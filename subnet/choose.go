@@ -14,6 +14,12 @@ import (
 // expires or is deleted, or when the network configuration gives more room.
 var ErrNoFreeSubnet = errors.New("no free subnet")
 
+// ErrSubnetLost says that pods live in the node's subnet and that another node
+// holds it now: the key was deleted and taken while we could not see it. Packets
+// for these pods go to that node. It passes when the other lease goes, or the
+// pods do.
+var ErrSubnetLost = errors.New("another node holds the subnet that pods of this node live in")
+
 // spread is among how many free subnets one is picked. More of them make it
 // rarer that nodes which start together want the same one.
 const spread = 100
@@ -23,7 +29,8 @@ const spread = 100
 // it had last if it is free, else a free one, which pick chooses: given n > 0 it
 // returns a number from 0 to n-1. A subnet is free if no other node's lease
 // overlaps it, whatever its length. In dual stack a new subnet takes the other
-// family's position in its network where it can.
+// family's position in its network where it can. While pods live in the subnet
+// that the node had last, it is that one or ErrSubnetLost.
 //
 // release lists the node's other leases, to be released once own is published.
 // The operator's untaken reservations are not among them.
@@ -43,6 +50,11 @@ func Choose(c Claim, leases []Lease, pick func(n int) int) (own Lease, release [
 	v4.taken, v6.taken = takenOf(v4.taken), takenOf(v6.taken)
 	sortByPreference(mine, c)
 
+	if c.PodsLive {
+		if err := errors.Join(v4.pin(c, leases), v6.pin(c, leases)); err != nil {
+			return Lease{}, nil, err
+		}
+	}
 	for _, l := range mine {
 		v4.hold(l, l.V4.Subnet)
 		v6.hold(l, l.V6.Subnet)
@@ -100,6 +112,27 @@ func (w *wish) hold(l Lease, s netip.Prefix) {
 	if l.Node != "" || w.taken.find(s) < 0 {
 		w.got = s
 	}
+}
+
+// pin takes what the node had last, or says who has it. What lies outside the
+// pool is no choice any more.
+func (w *wish) pin(c Claim, leases []Lease) error {
+	var held error
+	for _, l := range leases {
+		for e := range l.Endpoints() {
+			switch {
+			case !e.Subnet.Overlaps(w.last):
+			case !Mine(c, l):
+				held = fmt.Errorf("%w: %s is leased to %s at %s, as %s", ErrSubnetLost, w.last, l.Name(), e.Uplink, e.Subnet)
+			case e.Subnet == w.last:
+				w.hold(l, w.last)
+			}
+		}
+	}
+	if w.resume(); w.got.IsValid() || !w.pool.Contains(w.last) {
+		return nil
+	}
+	return held
 }
 
 // resume takes what the node had last, if it fits and is free.

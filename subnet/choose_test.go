@@ -220,3 +220,81 @@ func TestChooseFails(t *testing.T) {
 		t.Errorf("Choose without families = %v; want an error of its own", err)
 	}
 }
+
+func TestChooseWhilePodsLive(t *testing.T) {
+	const up4, up6 = "@192.168.0.1", "@fd01::1"
+	v6 := v6only.V6
+	for _, c := range []struct {
+		name    string
+		claim   Claim
+		leases  []Lease
+		want    Lease
+		release []Lease
+		lost    string // in the error; "" for none
+	}{
+		{
+			name:  "our key was deleted",
+			claim: claim(v4only, "10.3.8.0/24"+up4),
+			want:  lease("n1", "10.3.8.0/24"+up4),
+		}, {
+			name:   "it stands",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{lease("n1", "10.3.8.0/24"+up4), lease("n2", "10.3.0.0/17@192.168.0.2")},
+			want:   lease("n1", "10.3.8.0/24"+up4),
+		}, {
+			name:    "another of ours is no reason to leave it",
+			claim:   claim(v4only, "10.3.8.0/24"+up4),
+			leases:  []Lease{lease("n1", "10.3.7.0/24"+up4)},
+			want:    lease("n1", "10.3.8.0/24"+up4),
+			release: []Lease{lease("n1", "10.3.7.0/24"+up4)},
+		}, {
+			name:   "another node has it",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{lease("n2", "10.3.8.0/24@192.168.0.2")},
+			lost:   "10.3.8.0/24 is leased to n2 at 192.168.0.2, as 10.3.8.0/24",
+		}, {
+			name:   "another node has a part of it, and no name",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{lease("", "10.3.8.128/25@192.168.0.2"), lease("n1", "10.3.7.0/24"+up4)},
+			lost:   "10.3.8.0/24 is leased to 192.168.0.2 at 192.168.0.2, as 10.3.8.128/25",
+		}, {
+			name:   "it is reserved for another node",
+			claim:  claim(v4only, "10.3.8.0/24"+up4),
+			leases: []Lease{reservation("10.3.8.0/24@192.168.0.2")},
+			lost:   "10.3.8.0/24 is leased to 192.168.0.2",
+		}, {
+			name:   "one family is lost",
+			claim:  claim(dual, "10.3.8.0/24"+up4, "fc00:0:0:8::/64"+up6),
+			leases: []Lease{lease("n2", "10.3.9.0/24@192.168.0.2", "fc00:0:0:8::/64@fd01::2")},
+			lost:   "fc00:0:0:8::/64 is leased to n2 at fd01::2",
+		}, {
+			name:   "the network is another one now",
+			claim:  claim(v4only, "10.99.8.0/24"+up4),
+			leases: []Lease{lease("n2", "10.99.8.0/24@192.168.0.2")},
+			want:   lease("n1", "10.3.1.0/24"+up4),
+		}, {
+			name:  "a family is new",
+			claim: claim(Pools{V4: v4only.V4, V6: v6}, "10.3.8.0/24"+up4, up6),
+			want:  lease("n1", "10.3.8.0/24"+up4, "fc00:0:0:8::/64"+up6),
+		}, {
+			name:  "there was none",
+			claim: claim(v4only, up4),
+			want:  lease("n1", "10.3.1.0/24"+up4),
+		},
+	} {
+		c.claim.PodsLive = true
+		got, release, err := Choose(c.claim, c.leases, first)
+		if got != c.want || !slices.Equal(release, c.release) {
+			t.Errorf("%s: chose %+v, releases %v; want %+v, %v", c.name, got, release, c.want, c.release)
+		}
+		if (err != nil) != (c.lost != "") || err != nil && (!errors.Is(err, ErrSubnetLost) || !strings.Contains(err.Error(), c.lost)) {
+			t.Errorf("%s: error %v; want %q", c.name, err, c.lost)
+		}
+		if c.claim.PodsLive = false; c.lost == "" {
+			continue
+		}
+		if got, _, err := Choose(c.claim, c.leases, first); err != nil || sameSubnets(got, Lease{V4: c.claim.V4, V6: c.claim.V6}) {
+			t.Errorf("%s, and no pods: chose %+v, %v; want another subnet", c.name, got, err)
+		}
+	}
+}

@@ -11,7 +11,10 @@ type Claim struct {
 	// V4 and V6 hold the uplink and the data to publish, and the subnet that
 	// the node had last, if it is known: a preference.
 	V4, V6 Endpoint
-	Pools  Pools // what the cluster leases; a family whose pool is off is not leased
+	// PodsLive says that pods live in the subnets that the node had last. Then
+	// no others will do, while the network configuration allows these.
+	PodsLive bool
+	Pools    Pools // what the cluster leases; a family whose pool is off is not leased
 }
 
 // ClaimOf returns the claim of the node that published own.
