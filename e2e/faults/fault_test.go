@@ -34,7 +34,6 @@ type fault struct {
 var notYet = map[string]string{
 	"rules flushed, FORWARD DROP, nftables, IPv4": "a table of ours cannot accept what iptables' FORWARD drops",
 	"rules flushed, FORWARD DROP, nftables, dual": "a table of ours cannot accept what iptables' FORWARD drops",
-	"cni0 down and flushed":                       "the pods' bridge is not planned by the agent",
 }
 
 // faults lists all of them. Those that leave the least behind come first.
@@ -53,7 +52,13 @@ var faults = []fault{
 	{name: "IPv6 forwarding off", dualOnly: true, inject: setSysctl("net/ipv6/conf/all/forwarding", "0")},
 	{name: "uplink down 1 s", inject: downUplink, extra: 100},
 	{name: "uplink unplugged 1 s", inject: unplugUplink, extra: 100},
-	{name: "cni0 down and flushed", inject: downBridge, undo: mendBridge},
+	{name: "cni0 down and flushed", inject: onBridge("link set dev cni0 down", "address flush dev cni0"), foreign: bridgeOwn},
+	{name: "cni0 deleted", inject: onBridge("link delete dev cni0"), foreign: bridgeOwn},
+	{name: "cni0 deleted while no agent runs", inject: deleteBridgeUnseen, foreign: bridgeOwn, restarts: true, extra: 100},
+	{name: "cni0 MTU 1300", inject: onBridge("link set dev cni0 mtu 1300")},
+	{name: "cni0 MTU 900", inject: onBridge("link set dev cni0 mtu 900"), foreign: bridgeOwn},
+	{name: "port off cni0", inject: onPorts("link set dev %s nomaster")},
+	{name: "port down", inject: onPorts("link set dev %s down")},
 }
 
 func killAgent(t *testing.T, v *victim) { restart(t, v, v.node.Agent(0).Kill) }
@@ -171,22 +176,4 @@ func unplugUplink(t *testing.T, v *victim) {
 	run(t, v.lab.Switch(), "ip link set dev n1 down")
 	wait(t, time.Second)
 	run(t, v.lab.Switch(), "ip link set dev n1 up")
-}
-
-func downBridge(t *testing.T, v *victim) {
-	t.Helper()
-	batch(t, v.node.NS(), "", "link set dev cni0 down", "address flush dev cni0")
-}
-
-func mendBridge(t *testing.T, v *victim) {
-	t.Helper()
-	commands := []string{"link set dev cni0 up"}
-	for _, gateway := range v.gateways {
-		how := " brd +"
-		if gateway.Addr().Is6() {
-			how = " nodad"
-		}
-		commands = append(commands, "address replace "+gateway.String()+" dev cni0"+how)
-	}
-	batch(t, v.node.NS(), "", commands...)
 }

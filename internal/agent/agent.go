@@ -24,6 +24,7 @@ import (
 	"github.com/percale-net/percale/internal/reconcile"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/local"
 )
@@ -79,6 +80,8 @@ type Agent struct {
 	belief *subnet.Belief // of the news loop alone
 	saved  saved          // of the save loop alone
 	seen   seen           // what the kernel loop alone remembers from round to round
+
+	bridge atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
 }
 
 // New returns an agent that does nothing yet.
@@ -111,6 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("reach the kernel: %w: percaled needs CAP_NET_ADMIN", err)
 	}
 	defer a.kernel.Close()
+	a.recallBridge()
 
 	a.began = time.Now()
 	a.remember()

@@ -28,7 +28,12 @@ func (a *Agent) writeEnv(v view, self backend.Self) error {
 	return nil
 }
 
-// inEnv returns the network and the pods' gateway: the first usable address.
+// inEnv returns the network and the pods' gateway.
 func inEnv(p subnet.Pool, e subnet.Endpoint) ([]netip.Prefix, netip.Prefix) {
-	return []netip.Prefix{p.Network}, netip.PrefixFrom(e.Subnet.Addr().Next(), e.Subnet.Bits())
+	return []netip.Prefix{p.Network}, gatewayOf(e)
+}
+
+// gatewayOf returns the pods' gateway: the first usable address.
+func gatewayOf(e subnet.Endpoint) netip.Prefix {
+	return netip.PrefixFrom(e.Subnet.Addr().Next(), e.Subnet.Bits())
 }

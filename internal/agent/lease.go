@@ -28,6 +28,11 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 	switch {
 	case errors.Is(err, subnet.ErrNameClash):
 		err = fmt.Errorf("%w: give one of the two another --node-name and start it anew", err)
+	case errors.Is(err, subnet.ErrSubnetLost):
+		a.keepPrevious(v)
+		err = fmt.Errorf("%w: peers send packets for these pods there. Move them: kubectl drain %s --ignore-daemonsets, "+
+			"and reboot it if pods of daemon sets stay; with the last of them gone, it takes another subnet by itself",
+			err, a.settings.NodeName)
 	case err != nil:
 		err = fmt.Errorf("lease a subnet: %w", err)
 	}
@@ -36,7 +41,7 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 }
 
 func (a *Agent) publish(ctx context.Context, v view) error {
-	own, release, err := subnet.Choose(a.claim(v), v.snapshot.Leases, rand.IntN)
+	own, release, live, err := a.choose(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -54,12 +59,44 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 			return fmt.Errorf("release our older lease: %w", err)
 		}
 	}
-	a.hold(own, expires)
+	a.hold(own, expires, live)
 	return nil
 }
 
-// hold notes that own is ours until expires.
-func (a *Agent) hold(own subnet.Lease, expires time.Time) {
+// choose returns what to lease and what to release. It looks for pods, and
+// reports whether some live, only where another subnet than the last one would
+// be chosen without them.
+func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release []subnet.Lease, live bool, err error) {
+	c := a.claim(v)
+	own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
+	if err == nil && movedFrom(v.last(), own) == nil {
+		return own, release, false, nil
+	}
+	live, unknown := a.podsLive(ctx)
+	if unknown != nil {
+		return own, nil, false, unknown
+	}
+	if c.PodsLive = live; live {
+		own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
+	}
+	return own, release, live, err
+}
+
+// keepPrevious goes on with the subnet that another node has in the store, since
+// pods of this node live in it: without it an agent that has just started would
+// look after nothing.
+func (a *Agent) keepPrevious(v view) {
+	own := v.previous.In(a.conf.Pools)
+	if v.held || !own.Covers(a.conf.Pools) {
+		return
+	}
+	own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them
+	a.hold(own, time.Time{}, true)
+}
+
+// hold notes that own is ours until expires. live says whether pods may be left
+// in another subnet.
+func (a *Agent) hold(own subnet.Lease, expires time.Time, live bool) {
 	var renewAt time.Time
 	if !expires.IsZero() {
 		renewAt = expires.Add(-a.settings.RenewMargin)
@@ -79,6 +116,9 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time) {
 		a.firewall.Kick()
 	}
 	moved := movedFrom(before, own)
+	if !live {
+		moved = nil
+	}
 	if moved != nil {
 		a.log.Warn("the subnet is another one now", "err", moved)
 	}

@@ -129,6 +129,7 @@ func (a *Agent) reportRound(v view, r result) {
 		r.tally.report(s, &s.Kernel)
 		s.Fault(partKernel, own, r.began)
 		s.Fault("peers", others, r.began)
+		s.Fault("bridge", r.bridgeErr, r.began)
 		s.Fault(partEnv, r.envErr, r.began)
 		s.Fault(partIPv6, a.ipv6Fault(r), r.began)
 	})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -24,12 +25,14 @@ const maxPasses = 3
 
 // seen is what the kernel loop alone remembers.
 type seen struct {
-	wish    int                     // of the last round that left the kernel as planned
-	locals  []netip.Addr            // all addresses of this node
-	podMTU  int                     // as CNI plugins were told last, in bytes
-	refused map[subnet.Refusal]bool // as logged last
-	round   time.Time               // when the last one began
-	fight   fight
+	wish      int                     // of the last round that left the kernel as planned
+	locals    []netip.Addr            // all addresses of this node
+	addresses []network.Address       // the same, with their links
+	bridge    network.State           // what was wanted of the pods' bridge in that round
+	podMTU    int                     // as CNI plugins were told last, in bytes
+	refused   map[subnet.Refusal]bool // as logged last
+	round     time.Time               // when the last one began
+	fight     fight
 }
 
 // kernelRound makes the kernel agree with the newest facts.
@@ -43,7 +46,8 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	}
 	r := a.applyPlan(ctx, v)
 	r.began = began
-	if r.err == nil && a.seen.wish == v.wish && r.changes != "" {
+	sameWish := a.seen.wish == v.wish && reflect.DeepEqual(a.seen.bridge, r.bridge.want)
+	if r.err == nil && r.bridgeErr == nil && sameWish && r.changes != "" {
 		r.repair = r.undoneEntries()
 	}
 	r.tally = a.seen.fight.settle(partFight, mend{at: began, who: who(a.kernel, a.seen.round)}, r.repair)
@@ -51,11 +55,11 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 		a.log.Warn("repaired the kernel", "what", r.repair.what, "undone", r.repair.names())
 	}
 	if r.err == nil {
-		a.seen.wish = v.wish
+		a.seen.wish, a.seen.bridge = v.wish, r.bridge.want
 	}
 	a.seen.round = began
 	a.reportRound(v, r)
-	return period, errors.Join(upErr, r.err, r.envErr, a.seen.fight.told)
+	return period, errors.Join(upErr, r.err, r.bridgeErr, r.envErr, a.seen.fight.told)
 }
 
 // followUplink chooses the uplink by what the kernel has now. When it cannot,
@@ -66,10 +70,11 @@ func (a *Agent) followUplink(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read links: %w", err)
 	}
-	a.seen.locals = nil
+	a.seen.locals, a.seen.addresses = nil, nil
 	for _, l := range known.Links {
 		for _, addr := range l.Addrs {
 			a.seen.locals = append(a.seen.locals, addr.Prefix.Addr())
+			a.seen.addresses = append(a.seen.addresses, network.Address{Link: l.Name, Prefix: addr.Prefix})
 		}
 	}
 	up, err := uplink.Choose(uplink.Wish{
@@ -109,18 +114,20 @@ func (a *Agent) networks() []netip.Prefix {
 
 // A result is what a round did and found.
 type result struct {
-	began   time.Time
-	plan    backend.Plan
-	refused []subnet.Refusal
-	add     bool // nothing may be deleted: the plan is by what the last run knew
-	have    network.State
-	changes string // what was changed in the kernel; "" for nothing
-	first   network.Changes
-	before  network.State // first was made of
-	repair  repair
-	tally   tally
-	err     error // of the kernel, or of the plan
-	envErr  error // of subnet.env
+	began     time.Time
+	plan      backend.Plan
+	bridge    bridgePlan
+	refused   []subnet.Refusal
+	add       bool // nothing may be deleted: the plan is by what the last run knew
+	have      network.State
+	changes   string // what was changed in the kernel; "" for nothing
+	first     network.Changes
+	before    network.State // first was made of
+	repair    repair
+	tally     tally
+	err       error // of the kernel, or of the plan
+	bridgeErr error // of the pods' bridge
+	envErr    error // of subnet.env
 }
 
 // applyPlan plans, reads, compares and writes, until there is nothing to write.
@@ -139,6 +146,7 @@ func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 	a.addForwarding(r.plan.State, v.uplink)
 	a.addBlackholes(r.plan.State, self)
 	r.add = !v.synced
+	r.bridge = a.planBridge(v, self)
 	r.err = a.apply(ctx, &r)
 	if ownDevicesStand(r.err) {
 		r.envErr = a.writeEnv(v, self)
@@ -148,14 +156,15 @@ func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 
 // apply makes the kernel hold the plan of r, and notes what it changed.
 func (a *Agent) apply(ctx context.Context, r *result) (err error) {
-	scope := a.scopeOf(r.plan.State)
+	scope := r.bridge.scope(a.scopeOf(r.plan.State))
 	var done []string
 	for range maxPasses {
 		r.have, err = a.kernel.Read(ctx, scope)
 		if err != nil {
 			return fmt.Errorf("read kernel: %w", err)
 		}
-		changes := network.Compare(r.have, feasible(r.plan.State, r.have))
+		r.bridge, r.bridgeErr = r.bridge.look(r.have.Links), nil
+		changes := network.Compare(r.have, feasible(r.bridge.join(r.plan.State), r.have))
 		if r.add {
 			changes = changes.WithoutDeletions()
 		}
@@ -167,10 +176,11 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 		}
 		done = append(done, changes.String())
 		r.changes = strings.Join(done, "; then ")
-		if err := a.kernel.Apply(ctx, changes); err != nil {
+		err, r.bridgeErr = r.bridge.part(a.kernel.Apply(ctx, changes))
+		if err != nil {
 			return err
 		}
-		if len(changes.SetLinks) == 0 {
+		if len(changes.SetLinks) == 0 && r.bridgeErr == nil {
 			break
 		}
 	}
