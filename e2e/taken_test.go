@@ -52,16 +52,25 @@ func TestSubnetIsTakenWhilePodsLive(t *testing.T) {
 	}
 	await(t, n, func(s status.Status) error { return isWell(s, own, false) })
 	gateway := own[0].Addr().Next().String()
-	eventually(t, func() error {
-		if out := output(t, n.NS(), "ip -o address show dev cni0"); strings.Contains(out, " "+gateway+"/") {
-			return fmt.Errorf("the bridge has the old gateway still:\n%s", out)
-		}
-		return nil
-	})
+	awaitGateways(t, n, nil, []string{gateway})
 	if _, err := n.AddPod(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	prove(t, l)
+}
+
+// awaitGateways wants the bridge to have addresses that begin with some, and none
+// that begin with others.
+func awaitGateways(t *testing.T, n *lab.Node, want, gone []string) {
+	t.Helper()
+	eventually(t, func() error {
+		out := output(t, n.NS(), "ip -o address show dev cni0")
+		absent := func(a string) bool { return !strings.Contains(out, " inet "+a) }
+		if slices.ContainsFunc(want, absent) || slices.ContainsFunc(gone, func(a string) bool { return !absent(a) }) {
+			return fmt.Errorf("addresses of the bridge:\n%swant %v, and not %v", out, want, gone)
+		}
+		return nil
+	})
 }
 
 // saysTaken wants a node that keeps its subnet and says who else has it.
@@ -84,4 +93,36 @@ func isWell(s status.Status, own []netip.Prefix, same bool) error {
 		return fmt.Errorf("ready %t, problems %v, subnets %v; want ready, none, and %v: %t", s.Ready, s.Problems, s.Subnets, own, same)
 	}
 	return nil
+}
+
+// TestNetworkChangesWhilePodsLive moves a cluster to another pod network. Pods
+// of the old one keep their gateway until the last is gone; new ones come beside.
+func TestNetworkChangesWhilePodsLive(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	var gateways []string
+	for _, n := range l.Nodes() {
+		gateways = append(gateways, subnetsOf(t, n)[0].Addr().Next().String())
+	}
+	put(t, l, map[string]string{"/config": `{"Network":"10.99.0.0/16","Backend":{"Type":"vxlan"}}`})
+	network := netip.MustParsePrefix("10.99.0.0/16")
+	for i, n := range l.Nodes() {
+		gateway := gateways[i]
+		await(t, n, func(s status.Status) error {
+			if !s.Ready || len(s.Subnets) != 1 || !network.Contains(s.Subnets[0].Addr()) || s.Peers.Programmed != 1 {
+				return fmt.Errorf("ready %t, subnets %v, %d peers; want one subnet in %s and one peer", s.Ready, s.Subnets, s.Peers.Programmed, network)
+			}
+			return nil
+		})
+		old := n.Pods()[0]
+		awaitGateways(t, n, []string{"10.99.", gateway}, nil)
+		if err := n.RemovePod(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		awaitGateways(t, n, []string{"10.99."}, []string{gateway})
+		if p, err := n.AddPod(t.Context(), 0); err != nil || !network.Contains(p.Addrs[0]) {
+			t.Fatalf("new pod: %v, %v; want an address in %s", p.Addrs, err, network)
+		}
+	}
+	prove(t, l)
 }
