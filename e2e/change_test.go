@@ -71,25 +71,29 @@ func TestAddressChangeIsFollowedSoon(t *testing.T) {
 	}
 }
 
-// TestForeignDropIsNamed sets the policy that Docker and firewalls set.
+// TestForeignDropIsNamed has a firewall reject what it does not know in a chain
+// of its own, where no rule of ours belongs, and then takes it away.
 func TestForeignDropIsNamed(t *testing.T) {
 	t.Parallel()
 	l := up(t, lab.Spec{Nodes: 1})
 	n := l.Node(1)
-	output(t, n.NS(), "iptables -P FORWARD DROP")
-	if err := n.Agent(0).Kill(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Agent(0).Start(); err != nil { // it would look again within 30 seconds
-		t.Fatal(err)
+	for _, rule := range []string{"-N site", "-A site -p udp -j ACCEPT", "-A site -j REJECT", "-A FORWARD -j site"} {
+		output(t, n.NS(), "iptables "+rule)
 	}
 	await(t, n, func(s status.Status) error {
 		for _, p := range s.Problems {
-			if strings.Contains(p.Seen, "chain FORWARD: policy drop") && strings.Contains(p.Seen, "iptables -I FORWARD") {
+			if strings.Contains(p.Seen, "table ip filter, chain FORWARD: ") && strings.Contains(p.Seen, "iptables -I FORWARD -s 10.244.0.0/16") {
 				return nil
 			}
 		}
 		return fmt.Errorf("problems %v; want the chain and the remedy named", s.Problems)
+	})
+	output(t, n.NS(), "iptables -D FORWARD -j site")
+	await(t, n, func(s status.Status) error {
+		if len(s.Problems) > 0 {
+			return fmt.Errorf("problems %v; want none, with the rule gone", s.Problems)
+		}
+		return nil
 	})
 }
 

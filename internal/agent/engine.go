@@ -3,10 +3,10 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -26,11 +26,10 @@ type renderer interface {
 	Watch(ctx context.Context, kick func()) error
 }
 
-// A dropFinder knows what drops pods' packets that our rules accept in vain: in
-// nftables an accept ends only its own chain.
-type dropFinder interface {
-	ForeignDrops(ctx context.Context, networks []netip.Prefix) ([]string, error)
-}
+// A dropFinder knows which chains of others drop pods' packets although our
+// rules accept them, as its last Sync left it: in nftables an accept ends only
+// its own chain.
+type dropFinder interface{ ForeignDrops() []nftables.Drop }
 
 // An engine is the renderer in use, and the one that is not, whose rules would
 // stand beside ours after a change of mode.
@@ -95,15 +94,17 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 	} else {
 		err = a.clearOther(ctx)
 	}
-	drops := a.foreignDrops(ctx)
 	var found repair
+	var by meddler
 	if len(changed) > 0 && a.engine.wish == rules.String() {
 		found = undoneRules(changed)
+		by = who(a.engine.renderer, a.engine.round)
+		found.blame(by)
 	}
-	t := a.engine.fight.settle(partFirewallFight, mend{at: began, who: who(a.engine.renderer, a.engine.round)}, found)
+	t := a.engine.fight.settle(partFirewallFight, mend{at: began, who: by}, found)
 	a.engine.round = began
 	if len(changed) > 0 && t.fight == nil {
-		a.log.Info("firewall written", "mode", a.engine.Name(), "changed", changed)
+		a.log.Info("firewall written", "mode", a.engine.Name(), "changed", cmp.Or(found.what, strings.Join(changed, "; ")))
 	}
 	if err == nil {
 		a.engine.wish = rules.String()
@@ -114,25 +115,30 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 		s.Firewall.Last, s.Firewall.Took = began, time.Since(began)
 		t.report(s, &s.Firewall.Rounds)
 		s.Fault(partFirewall, err, began)
-		s.Fault("forward", drops, began)
+		s.Fault("forward", a.engine.drops(), began)
 	})
 	return a.engine.period, errors.Join(err, a.engine.fight.told)
 }
 
-// foreignDrops says what of others may drop pods' packets.
-func (a *Agent) foreignDrops(ctx context.Context) error {
-	finder, ok := a.engine.renderer.(dropFinder)
-	if !ok || !a.settings.IptablesForwardRules {
+// blame adds who made the repair necessary, if that is known.
+func (r *repair) blame(by meddler) {
+	if by != (meddler{}) {
+		r.what += "; by " + by.String()
+	}
+}
+
+// drops says what of others still drops pods' packets.
+func (e *engine) drops() error {
+	finder, ok := e.renderer.(dropFinder)
+	if !ok {
 		return nil
 	}
-	drops, err := finder.ForeignDrops(ctx, a.networks())
-	if err != nil || len(drops) == 0 {
-		return err
+	var found []error
+	for _, d := range finder.ForeignDrops() {
+		found = append(found, fmt.Errorf("%s: %s. Pods' packets may end there, and no rule elsewhere can save them. Let them through: %s",
+			d.Chain, d.Why, d.Help))
 	}
-	n := a.networks()[0]
-	return fmt.Errorf("%s: pods' packets may end there, and no rule in another table can save them. Let them through: "+
-		"iptables -I FORWARD -s %s -j ACCEPT; iptables -I FORWARD -d %s -j ACCEPT; or set \"Firewall\": \"iptables\" in net-conf",
-		strings.Join(drops, "; "), n, n)
+	return errors.Join(found...)
 }
 
 // clearOther removes what the other mode left, after ours stands.

@@ -2,14 +2,17 @@
 
 // Package nftables makes the kernel hold a firewall.Ruleset as one inet table
 // named percale, over netlink; it needs no nft binary. Whatever is in that
-// table is ours; no other table is ever touched.
+// table is ours.
 //
 // In nftables, "accept" ends only the chain that says it: a chain of others at
-// the same hook may still drop the packet.
+// the same hook may still drop the packet. So the rules that accept what is
+// forwarded also stand in each such chain that would drop it, known as ours by
+// their comment. Nothing else of others is ever touched.
 package nftables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -27,6 +30,8 @@ type Firewall struct {
 	ns       *os.File
 	noRandom bool // the kernel cannot masquerade with random ports
 	stuck    stuck
+	drops    []Drop
+	heard    hearing
 }
 
 // stuck remembers what the kernel shows although we wrote something else, so
@@ -61,8 +66,16 @@ func (f *Firewall) Name() string { return "nftables" }
 // Sync makes the kernel hold exactly r, and says in words what was different
 // before. When nothing was, it writes nothing. Otherwise the chains that differ
 // are replaced in one transaction: each packet meets either the old rules or
-// the new ones.
+// the new ones. Then each chain of others that drops what r forwards gets our
+// rules in a transaction of its own; ForeignDrops tells where that is in vain.
 func (f *Firewall) Sync(ctx context.Context, r firewall.Ruleset) (changed []string, err error) {
+	changed, err = f.syncTable(ctx, r)
+	more, moreErr := f.letThrough(ctx, r)
+	return append(changed, more...), errors.Join(err, moreErr)
+}
+
+// syncTable does what Sync does to our own table.
+func (f *Firewall) syncTable(ctx context.Context, r firewall.Ruleset) (changed []string, err error) {
 	if f.noRandom {
 		r = r.WithoutRandom()
 	}
@@ -77,6 +90,7 @@ func (f *Firewall) Sync(ctx context.Context, r firewall.Ruleset) (changed []stri
 	return changed, err
 }
 
+// sync is syncTable for just these rules.
 func (f *Firewall) sync(ctx context.Context, r firewall.Ruleset) (changed []string, err error) {
 	socket, err := open(f.ns)
 	if err != nil {
@@ -203,10 +217,10 @@ func add(c *nft.Conn, t *nft.Table, r firewall.Ruleset, have *content) {
 	}
 }
 
-// Clear removes our table. An absent one is success, as is a kernel that has no
-// tables at all.
+// Clear removes our table, and our rules in chains of others. Absent ones are
+// success, as is a kernel that has no tables at all.
 func (f *Firewall) Clear(ctx context.Context) error {
-	if _, err := f.sync(ctx, firewall.Ruleset{}); err != nil && !isUnsupported(err) {
+	if _, err := f.Sync(ctx, firewall.Ruleset{}); err != nil && !isUnsupported(err) {
 		return err
 	}
 	return nil

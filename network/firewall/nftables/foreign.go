@@ -3,58 +3,35 @@
 package nftables
 
 import (
-	"context"
 	"fmt"
 	"math/bits"
 	"net/netip"
 	"os"
 	"slices"
 
-	nft "github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/percale-net/percale/network/firewall"
 )
 
-// ForeignDrops names the chains of others that drop what is forwarded from and
-// to pods although our rules accept it: those at the forward hook, in tables
-// that are switched on, whose policy is to drop packets of the family of one of
-// the networks. A chain is left out if it has, or leads by jumps to, a rule
-// that accepts packets from or to the whole of each such network; what else
-// that rule asks for, and the jumps, is not looked at.
-//
-// It is for a hint, as it cannot see everything. Not named are chains that drop
-// or reject by a rule, and rules of iptables-legacy. Named, though they may let
-// pods through, are chains that accept them by a set, a verdict map, a link, a
-// mark, or by smaller networks.
-func (f *Firewall) ForeignDrops(ctx context.Context, networks []netip.Prefix) ([]string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	socket, err := open(f.ns)
-	if err != nil {
-		return nil, err
-	}
-	defer socket.Close()
-	drops, err := consistent(socket, func() ([]string, error) {
-		var out []string
-		for _, fam := range []tables{{unix.NFPROTO_IPV4, "ip"}, {unix.NFPROTO_IPV6, "ip6"}, {unix.NFPROTO_INET, "inet"}} {
-			theirs := slices.DeleteFunc(slices.Clone(networks), func(p netip.Prefix) bool { return !fam.sees(p) })
-			if len(theirs) == 0 {
-				continue
-			}
-			drops, err := f.foreignDrops(socket, fam, theirs)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, drops...)
-		}
-		return out, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look for chains that drop: %w", err)
-	}
-	return drops, nil
+// A Drop is a chain of others that drops what is forwarded from and to pods,
+// though our rules accept it.
+type Drop struct {
+	Chain string // as in "table ip filter, chain FORWARD"
+	Why   string // what it does, and why no rule of ours is in it
+	Help  string // the command that lets pods through
 }
+
+// ForeignDrops returns the chains of others that still drop pods' packets after
+// the last Sync that succeeded in looking for them. It must not be called while
+// Sync runs.
+//
+// It is for a hint, as it cannot see everything. Not returned are chains with a
+// rule that drops packets by some condition that pods' meet, and rules of
+// iptables-legacy. Returned, though they may let pods through, are chains that
+// accept them by a set, a verdict map, a link, a mark, or by smaller networks.
+func (f *Firewall) ForeignDrops() []Drop { return f.drops }
 
 // Tables are those of one family.
 type tables struct {
@@ -69,49 +46,47 @@ func protoOf(p netip.Prefix) byte {
 	return unix.NFPROTO_IPV6
 }
 
-func (t tables) sees(p netip.Prefix) bool {
-	return p.IsValid() && (t.proto == unix.NFPROTO_INET || t.proto == protoOf(p))
+// sees reports whether packets of a family meet the tables.
+func (t tables) sees(proto byte) bool { return t.proto == unix.NFPROTO_INET || t.proto == proto }
+
+// left adds to what is known to drop that gate drops what rules accept.
+func (f *Firewall) left(socket *os.File, g gate, want []firewall.Rule, why string) error {
+	var networks []netip.Prefix
+	for _, w := range want {
+		for _, n := range [...]firewall.Net{w.Match.Src, w.Match.Dst} {
+			if p := n.Prefix; p.IsValid() && g.family.sees(protoOf(p)) && g.spot(protoOf(p)) != nowhere && !slices.Contains(networks, p) {
+				networks = append(networks, p)
+			}
+		}
+	}
+	rules, err := ask(socket, query{
+		family: g.family.proto, kind: unix.NFT_MSG_GETRULE, dump: true, attrs: text(unix.NFTA_RULE_TABLE, g.table),
+	})
+	if err != nil {
+		return fmt.Errorf("list rules: %w", err)
+	}
+	if len(networks) == 0 || lets(byChain(rules, g.table), g.name, networks) {
+		return nil
+	}
+	f.drops = append(f.drops, Drop{Chain: g.String(), Why: why, Help: help(g, networks[0])})
+	return nil
 }
 
-func (f *Firewall) foreignDrops(socket *os.File, fam tables, networks []netip.Prefix) ([]string, error) {
-	on := make(map[string]bool)
-	found, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETTABLE, dump: true})
-	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
+// help returns the commands that let pods through a gate.
+func help(g gate, pods netip.Prefix) string {
+	family, tool := "ip", "iptables"
+	if pods.Addr().Is6() {
+		family, tool = "ip6", "ip6tables"
 	}
-	for _, b := range found {
-		name, dormant := word(find(b, unix.NFTA_TABLE_NAME)), number(find(b, unix.NFTA_TABLE_FLAGS))&1 != 0
-		on[name] = !dormant && (name != f.table || fam.proto != unix.NFPROTO_INET)
+	switch {
+	case g.owned:
+		return fmt.Sprintf("in the settings of that program; for firewalld: "+
+			"firewall-cmd --permanent --zone=trusted --add-source=%s && firewall-cmd --reload", pods)
+	case g.family.proto != unix.NFPROTO_INET && g.table == "filter" && g.name == "FORWARD":
+		return fmt.Sprintf("%s -I FORWARD -s %s -j ACCEPT; %[1]s -I FORWARD -d %[2]s -j ACCEPT", tool, pods)
 	}
-	chains, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETCHAIN, dump: true})
-	if err != nil {
-		return nil, fmt.Errorf("list chains: %w", err)
-	}
-	var out []string
-	for _, b := range chains {
-		table, name := word(find(b, unix.NFTA_CHAIN_TABLE)), word(find(b, unix.NFTA_CHAIN_NAME))
-		if !on[table] || !dropsForwarded(b) {
-			continue
-		}
-		rules, err := ask(socket, query{
-			family: fam.proto, kind: unix.NFT_MSG_GETRULE, dump: true, attrs: text(unix.NFTA_RULE_TABLE, table),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list rules: %w", err)
-		}
-		if !lets(byChain(rules, table), name, networks) {
-			out = append(out, fmt.Sprintf("table %s %s, chain %s: policy drop", fam.name, table, name))
-		}
-	}
-	return out, nil
-}
-
-// dropsForwarded reports whether a chain is one at the forward hook that drops
-// what its rules do not decide.
-func dropsForwarded(b []byte) bool {
-	hook, policy := find(find(b, unix.NFTA_CHAIN_HOOK), unix.NFTA_HOOK_HOOKNUM), find(b, unix.NFTA_CHAIN_POLICY)
-	return len(hook) == 4 && number(hook) == unix.NF_INET_FORWARD &&
-		len(policy) == 4 && number(policy) == uint32(nft.ChainPolicyDrop)
+	rule := fmt.Sprintf("nft insert rule %s %s %s %s", g.family.name, g.table, g.name, family)
+	return fmt.Sprintf("%s saddr %s accept; %[1]s daddr %[2]s accept", rule, pods)
 }
 
 // byChain sorts the expressions of the rules of one table by chain.
@@ -139,7 +114,7 @@ func lets(rules map[string][][]byte, chain string, networks []netip.Prefix) bool
 	}
 	for _, n := range networks {
 		if !slices.ContainsFunc(way, func(chain string) bool {
-			return slices.ContainsFunc(rules[chain], func(r []byte) bool { return accepts(r, n) })
+			return slices.ContainsFunc(rules[chain], func(r []byte) bool { return acceptsFor(r, n) })
 		}) {
 			return false
 		}
@@ -168,8 +143,8 @@ func verdict(rule []byte) expr.Verdict {
 	return expr.Verdict{Kind: expr.VerdictContinue}
 }
 
-// accepts reports whether a rule accepts packets from or to a network.
-func accepts(rule []byte, network netip.Prefix) bool {
+// acceptsFor reports whether a rule accepts packets from or to a network.
+func acceptsFor(rule []byte, network netip.Prefix) bool {
 	var about any // what is in the register: a *expr.Payload or *expr.Meta
 	var ones int  // bits of it that are compared
 	var hit bool

@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -49,9 +50,27 @@ func inside(ns *os.File, fn func() error) error {
 func (f *Firewall) conn() (c *nft.Conn, err error) {
 	err = inside(f.ns, func() (err error) {
 		c, err = nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
-			return c.SetDeadline(time.Now().Add(patience))
+			return errors.Join(c.SetDeadline(time.Now().Add(patience)), f.signs(c))
 		}))
 		return err
 	})
 	return c, err
+}
+
+// signs has Watch know what is written over a connection as ours.
+func (f *Firewall) signs(c *netlink.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var nameErr error
+	err = raw.Control(func(fd uintptr) {
+		var name unix.Sockaddr
+		if name, nameErr = unix.Getsockname(int(fd)); nameErr == nil {
+			if netlink, ok := name.(*unix.SockaddrNetlink); ok {
+				f.writesFrom(netlink.Pid)
+			}
+		}
+	})
+	return errors.Join(err, nameErr)
 }

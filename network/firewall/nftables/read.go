@@ -173,6 +173,8 @@ func decodeExpr(name string, data []byte) expr.Any {
 		e = new(expr.Masq)
 	case "notrack":
 		return new(expr.Notrack)
+	case "counter":
+		return new(expr.Counter) // whatever it has counted
 	case "immediate":
 		verdict := find(find(data, unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
 		if verdict == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -87,14 +88,21 @@ func FuzzAttributes(f *testing.F) {
 		}
 		decodeRule(b)
 		decodeHead(b)
-		dropsForwarded(b)
+		forwards(b)
 		for _, n := range networks() {
-			if accepts(b, n) && verdict(b).Kind != expr.VerdictAccept {
+			if acceptsFor(b, n) && verdict(b).Kind != expr.VerdictAccept {
 				t.Errorf("a rule accepts %v, and ends in %v", n, verdict(b))
 			}
 			contains(b, len(s), n)
 		}
-		(&Firewall{table: "percale"}).concerns(b)
+		some := false
+		(&Firewall{table: "percale"}).hear(b, &some)
+		if r := decodeGateRule(b, s); r.ours {
+			if says, ok := saying(b); s != "" && (!ok || !strings.HasPrefix(says, s)) {
+				t.Errorf("a rule that says %q is ours, whose say %q", says, s)
+			}
+		}
+		effectOf(b)
 		for _, name := range []string{"meta", "cmp", "bitwise", "payload", "masq", "immediate", "notrack", "x"} {
 			decodeExpr(name, b)
 		}

@@ -46,16 +46,8 @@ func comment(r firewall.Rule) []byte {
 
 // exprs returns what the kernel evaluates for a rule, from left to right.
 func exprs(r firewall.Rule) []expr.Any {
-	var e []expr.Any
 	m := r.Match
-	// A table for both families cannot tell where an address stands in a packet
-	// before it knows the family.
-	switch m.Only() {
-	case firewall.IPv4:
-		e = append(e, meta(expr.MetaKeyNFPROTO), equal(unix.NFPROTO_IPV4))
-	case firewall.IPv6:
-		e = append(e, meta(expr.MetaKeyNFPROTO), equal(unix.NFPROTO_IPV6))
-	}
+	e := family(m)
 	if m.Mark != (firewall.Mark{}) {
 		e = append(e, meta(expr.MetaKeyMARK), mask(native(m.Mark.Mask)), equal(native(m.Mark.Value)...))
 	}
@@ -77,6 +69,18 @@ func exprs(r firewall.Rule) []expr.Any {
 		return append(e, &expr.Notrack{})
 	}
 	panic("nftables: no such verdict: " + r.Then.String())
+}
+
+// family asks for the family that m is for: a table for both cannot tell where
+// an address stands in a packet before it knows that.
+func family(m firewall.Match) []expr.Any {
+	switch m.Only() {
+	case firewall.IPv4:
+		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal(unix.NFPROTO_IPV4)}
+	case firewall.IPv6:
+		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal(unix.NFPROTO_IPV6)}
+	}
+	return nil
 }
 
 // address compares the address at offset at4 of an IPv4 or at6 of an IPv6

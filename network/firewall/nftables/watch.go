@@ -6,14 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Watch calls kick when our table may have changed, whoever changed it, and
-// once as soon as it would notice a change. It blocks until ctx ends, and
-// returns ctx's error then. kick must not block.
+// Watch calls kick when our table may have changed, or a chain of others at the
+// forward hook, whoever changed it, and once as soon as it would notice a
+// change. Chains of others are those that the last Sync saw, and new ones. It
+// blocks until ctx ends, and returns ctx's error then. kick must not block.
 func (f *Firewall) Watch(ctx context.Context, kick func()) error {
 	socket, err := open(f.ns, unix.NFNLGRP_NFTABLES)
 	if err != nil {
@@ -23,37 +23,19 @@ func (f *Firewall) Watch(ctx context.Context, kick func()) error {
 	defer context.AfterFunc(ctx, func() { socket.Close() })()
 	kick()
 	buf := make([]byte, socketBuffer)
+	some := false // of a transaction that is still being told
 	for {
 		n, err := socket.Read(buf)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, unix.ENOBUFS):
+			some = false
 			kick() // more came than the socket holds: anything may have changed
 		case err != nil:
 			return fmt.Errorf("watch rules: %w", err)
-		case f.concerns(buf[:n]):
+		case f.hear(buf[:n], &some):
 			kick()
 		}
 	}
-}
-
-// concerns reports whether notifications are about our table. Others change
-// theirs all the time.
-func (f *Firewall) concerns(b []byte) bool {
-	msgs, err := syscall.ParseNetlinkMessage(b)
-	if err != nil {
-		return true // cannot tell
-	}
-	for _, m := range msgs {
-		if len(m.Data) < genHeader || m.Data[0] != unix.NFPROTO_INET {
-			continue
-		}
-		// Attribute 1 names the table in messages about tables, chains, rules,
-		// sets, elements, objects and flow tables alike.
-		if word(find(m.Data[genHeader:], unix.NFTA_TABLE_NAME)) == f.table {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	nft "github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// Flags of a table.
+const (
+	flagDormant = 1
+	flagOwner   = 2 // since Linux 5.12
+)
+
+// gates reads the chains of others at the forward hook. From then on Watch
+// hears of changes to them.
+func (f *Firewall) gates(socket *os.File) ([]gate, error) {
+	var out []gate
+	for _, fam := range [...]tables{{unix.NFPROTO_IPV4, "ip"}, {unix.NFPROTO_IPV6, "ip6"}, {unix.NFPROTO_INET, "inet"}} {
+		found, err := f.heads(socket, fam)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	f.hearOf(out) // before their rules are read: what changes in between is heard, or seen
+	for i, g := range out {
+		for todo := []string{g.name}; len(todo) > 0; todo = todo[1:] {
+			rules, err := f.rules(socket, g, todo[0])
+			if err != nil {
+				return nil, err
+			}
+			if todo[0] == g.name {
+				out[i].rules = rules
+			} else {
+				g.beyond[todo[0]] = rules
+			}
+			for _, r := range rules {
+				if _, known := g.beyond[r.chain]; r.chain != "" && !known {
+					todo = append(todo, r.chain)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// heads reads the gates of one family, without their rules.
+func (f *Firewall) heads(socket *os.File, fam tables) ([]gate, error) {
+	found, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETTABLE, dump: true})
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	flags := make(map[string]uint32)
+	for _, b := range found {
+		flags[word(find(b, unix.NFTA_TABLE_NAME))] = number(find(b, unix.NFTA_TABLE_FLAGS))
+	}
+	chains, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETCHAIN, dump: true})
+	if err != nil {
+		return nil, fmt.Errorf("list chains: %w", err)
+	}
+	var out []gate
+	for _, b := range chains {
+		g := gate{
+			family: fam, table: word(find(b, unix.NFTA_CHAIN_TABLE)), name: word(find(b, unix.NFTA_CHAIN_NAME)),
+			drop:   number(find(b, unix.NFTA_CHAIN_POLICY)) == uint32(nft.ChainPolicyDrop) && find(b, unix.NFTA_CHAIN_POLICY) != nil,
+			beyond: make(map[string][]rule),
+		}
+		if forwards(b) && !(fam.proto == unix.NFPROTO_INET && g.table == f.table) {
+			g.dormant, g.owned = flags[g.table]&flagDormant != 0, flags[g.table]&flagOwner != 0
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// forwards reports whether a chain is one at the forward hook.
+func forwards(chain []byte) bool {
+	hook := find(find(chain, unix.NFTA_CHAIN_HOOK), unix.NFTA_HOOK_HOOKNUM)
+	return len(hook) == 4 && number(hook) == unix.NF_INET_FORWARD
+}
+
+// rules reads the rules of one chain, in their order. Tables may have very many.
+func (f *Firewall) rules(socket *os.File, g gate, chain string) ([]rule, error) {
+	found, err := ask(socket, query{
+		family: g.family.proto, kind: unix.NFT_MSG_GETRULE, dump: true,
+		attrs: slices.Concat(text(unix.NFTA_RULE_TABLE, g.table), text(unix.NFTA_RULE_CHAIN, chain)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	var out []rule
+	for _, b := range found {
+		if word(find(b, unix.NFTA_RULE_TABLE)) == g.table && word(find(b, unix.NFTA_RULE_CHAIN)) == chain {
+			out = append(out, decodeGateRule(b, markOf(f.table)))
+		}
+	}
+	return out, nil
+}
