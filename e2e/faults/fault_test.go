@@ -31,10 +31,7 @@ type fault struct {
 
 // notYet names the faults that the agent does not heal, in all modes or in one,
 // and why. They are run all the same: one that is healed must leave the list.
-var notYet = map[string]string{
-	"rules flushed, FORWARD DROP, nftables, IPv4": "a table of ours cannot accept what iptables' FORWARD drops",
-	"rules flushed, FORWARD DROP, nftables, dual": "a table of ours cannot accept what iptables' FORWARD drops",
-}
+var notYet = map[string]string{}
 
 // faults lists all of them. Those that leave the least behind come first.
 var faults = []fault{
@@ -48,6 +45,7 @@ var faults = []fault{
 	{name: "device address flushed, MTU 900", inject: onOverlays(
 		"ip address flush dev %s", "ip link set dev %s mtu 900")},
 	{name: "rules flushed, FORWARD DROP", inject: dropForwarded, foreign: forwardRules, undo: acceptForwarded},
+	{name: "FORWARD rejects first", inject: rejectForwarded, foreign: rejectingRules, undo: unrejectForwarded},
 	{name: "ip_forward off", inject: setSysctl("net/ipv4/ip_forward", "0")},
 	{name: "IPv6 forwarding off", dualOnly: true, inject: setSysctl("net/ipv6/conf/all/forwarding", "0")},
 	{name: "uplink down 1 s", inject: downUplink, extra: 100},
@@ -125,8 +123,8 @@ func acceptForwarded(t *testing.T, v *victim) {
 }
 
 // forwardRules matches the policy, which is its owner's to change back. In
-// nftables mode it also matches what an agent may put into iptables' filter
-// for its packets to be let through.
+// nftables mode it also matches what the agent puts into iptables' filter for
+// its packets to be let through.
 func forwardRules(v *victim) *regexp.Regexp {
 	if v.firewall == "iptables" {
 		return regexp.MustCompile(`^ip6?tables: filter :FORWARD DROP`)
