@@ -74,6 +74,8 @@ type Agent struct {
 	confKick atomic.Pointer[func()] // kicks the loop that reads net-conf
 	ending   atomic.Bool            // what fails from now on fails because we end
 
+	rulesNote atomic.Pointer[string] // what the firewall loop has the operator know; "" or nil: nothing
+
 	reporting sync.Mutex
 	notified  sync.Once // that we are ready, to systemd
 

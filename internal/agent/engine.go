@@ -94,18 +94,17 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 	} else {
 		err = a.clearOther(ctx)
 	}
+	by := who(a.engine.renderer, a.engine.round)
 	var found repair
-	var by meddler
 	if len(changed) > 0 && a.engine.wish == rules.String() {
-		found = undoneRules(changed)
-		by = who(a.engine.renderer, a.engine.round)
-		found.blame(by)
+		found = undoneRules(changed).by(by)
 	}
 	t := a.engine.fight.settle(partFirewallFight, mend{at: began, who: by}, found)
 	a.engine.round = began
 	if len(changed) > 0 && t.fight == nil {
 		a.log.Info("firewall written", "mode", a.engine.Name(), "changed", cmp.Or(found.what, strings.Join(changed, "; ")))
 	}
+	a.noteFlannel()
 	if err == nil {
 		a.engine.wish = rules.String()
 	}
@@ -120,10 +119,27 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 	return a.engine.period, errors.Join(err, a.engine.fight.told)
 }
 
-// blame adds who made the repair necessary, if that is known.
-func (r *repair) blame(by meddler) {
-	if by != (meddler{}) {
-		r.what += "; by " + by.String()
+// by returns r with who made it necessary, if that is known.
+func (r repair) by(who meddler) repair {
+	if who != (meddler{}) {
+		r.what += "; by " + who.String()
+	}
+	return r
+}
+
+// noteFlannel has the kernel loop's report show what is left of flannel's rules.
+func (a *Agent) noteFlannel() {
+	finder, ok := a.engine.renderer.(interface{ FlannelLeft() []string })
+	if !ok {
+		return
+	}
+	note := ""
+	if left := finder.FlannelLeft(); len(left) > 0 {
+		note = "Rules of flannel are here. They do no harm, but nobody needs them once flannel is gone from this node: " +
+			strings.Join(left, "; ")
+	}
+	if was := a.rulesNote.Swap(&note); was == nil && note != "" || was != nil && *was != note {
+		a.kernels.Kick()
 	}
 }
 

@@ -51,8 +51,8 @@ func TestRepairNamesWhoDidIt(t *testing.T) {
 		{}:            "chain forward: missing",
 		{"nft", 4711}: "chain forward: missing; by process 4711 (nft)",
 	} {
-		r := undoneRules([]string{"chain forward: missing"})
-		if r.blame(by); r.what != want || r.undone[0].Name != "chain forward" {
+		r := undoneRules([]string{"chain forward: missing"}).by(by)
+		if r.what != want || r.undone[0].Name != "chain forward" {
 			t.Errorf("repair of what %v did = %q of %v; want %q", by, r.what, r.undone, want)
 		}
 	}

@@ -94,7 +94,7 @@ func hasIPv6(have network.State) bool {
 	return ok
 }
 
-// notes says what the operator may want to know of the settings.
+// notes says what the operator may want to know of the settings, and of rules.
 func (a *Agent) notes(have network.State) []string {
 	var notes []string
 	if a.conf.Pools.V4.Enabled() && have.Sysctls[bridgeNF4].Value != "1" ||
@@ -102,6 +102,9 @@ func (a *Agent) notes(have network.State) []string {
 		notes = append(notes, "br_netfilter does not show bridged packets to iptables. Percale does not need it; kube-proxy in "+
 			"iptables mode does, for services between pods of one node: modprobe br_netfilter && "+
 			"sysctl -w net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1")
+	}
+	if note := a.rulesNote.Load(); note != nil && *note != "" {
+		notes = append(notes, *note)
 	}
 	return notes
 }

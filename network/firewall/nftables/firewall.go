@@ -31,6 +31,7 @@ type Firewall struct {
 	noRandom bool // the kernel cannot masquerade with random ports
 	stuck    stuck
 	drops    []Drop
+	flannel  []string
 	heard    hearing
 }
 

@@ -21,6 +21,7 @@ const (
 // hears of changes to them.
 func (f *Firewall) gates(socket *os.File) ([]gate, error) {
 	var out []gate
+	f.flannel = nil
 	for _, fam := range [...]tables{{unix.NFPROTO_IPV4, "ip"}, {unix.NFPROTO_IPV6, "ip6"}, {unix.NFPROTO_INET, "inet"}} {
 		found, err := f.heads(socket, fam)
 		if err != nil {
@@ -58,23 +59,27 @@ func (f *Firewall) heads(socket *os.File, fam tables) ([]gate, error) {
 	}
 	flags := make(map[string]uint32)
 	for _, b := range found {
-		flags[word(find(b, unix.NFTA_TABLE_NAME))] = number(find(b, unix.NFTA_TABLE_FLAGS))
+		name := word(find(b, unix.NFTA_TABLE_NAME))
+		flags[name] = number(find(b, unix.NFTA_TABLE_FLAGS))
+		f.flannel = append(f.flannel, flannelTable(fam, name)...)
 	}
 	chains, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETCHAIN, dump: true})
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}
 	var out []gate
-	for _, b := range chains {
-		g := gate{
-			family: fam, table: word(find(b, unix.NFTA_CHAIN_TABLE)), name: word(find(b, unix.NFTA_CHAIN_NAME)),
-			drop:   number(find(b, unix.NFTA_CHAIN_POLICY)) == uint32(nft.ChainPolicyDrop) && find(b, unix.NFTA_CHAIN_POLICY) != nil,
+	for _, b := range chains { // of others there may be very many
+		table, name, policy := word(find(b, unix.NFTA_CHAIN_TABLE)), word(find(b, unix.NFTA_CHAIN_NAME)), find(b, unix.NFTA_CHAIN_POLICY)
+		f.flannel = append(f.flannel, flannelChain(fam, table, name)...)
+		if !forwards(b) || fam.proto == unix.NFPROTO_INET && table == f.table {
+			continue
+		}
+		out = append(out, gate{
+			family: fam, table: table, name: name,
+			dormant: flags[table]&flagDormant != 0, owned: flags[table]&flagOwner != 0,
+			drop:   policy != nil && number(policy) == uint32(nft.ChainPolicyDrop),
 			beyond: make(map[string][]rule),
-		}
-		if forwards(b) && !(fam.proto == unix.NFPROTO_INET && g.table == f.table) {
-			g.dormant, g.owned = flags[g.table]&flagDormant != 0, flags[g.table]&flagOwner != 0
-			out = append(out, g)
-		}
+		})
 	}
 	return out, nil
 }

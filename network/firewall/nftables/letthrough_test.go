@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -153,6 +154,58 @@ func TestIPTablesRestoresOurs(t *testing.T) {
 	f.mustSync(t, firewall.Rules(config()))
 	if got, want := forwardOf(t, run), []string{"-P FORWARD DROP", from4, to4}; !slices.Equal(got, want) {
 		t.Errorf("FORWARD is %q; want %q", got, want)
+	}
+}
+
+// Networks that end on a byte's border are those that iptables itself would
+// write in other words.
+func TestIPTablesFindsOurs(t *testing.T) {
+	t.Parallel()
+	f, run := withIPTables(t)
+	c := config()
+	for i, p := range []string{"10.0.0.0/8", "fd00::/16"} {
+		c.Families[i].Network = netip.MustParsePrefix(p)
+		tool := []string{"iptables-nft", "ip6tables-nft"}[i]
+		run(tool + " -P FORWARD DROP")
+		f.mustSync(t, firewall.Rules(c))
+		want := []string{
+			"-P FORWARD DROP",
+			"-A FORWARD -s " + p + ` -m comment --comment "percale: from a pod" -j ACCEPT`,
+			"-A FORWARD -d " + p + ` -m comment --comment "percale: to a pod" -j ACCEPT`,
+		}
+		if got := strings.Split(strings.TrimSpace(run(tool+" -S FORWARD")), "\n"); !slices.Equal(got, want) {
+			t.Errorf("%s shows %q; want %q", tool, got, want)
+		}
+		for _, what := range []string{"-C", "-D"} {
+			cmd := exec.Command(tool, what, "FORWARD", "-s", p, "-m", "comment", "--comment", "percale: from a pod", "-j", "ACCEPT")
+			if err := inside(f.ns, cmd.Run); err != nil {
+				t.Errorf("%s: %v; want the rule to be found", cmd, err)
+			}
+		}
+	}
+}
+
+// What flannel leaves behind is named, and nothing else.
+func TestFlannelLeft(t *testing.T) {
+	t.Parallel()
+	f, run := withIPTables(t)
+	for _, line := range []string{"iptables-nft -N FLANNEL-FWD", "ip6tables-nft -t nat -N FLANNEL-POSTRTG", "iptables-nft -N FLANNEL-POSTRTG", "iptables-nft -N KUBE-FORWARD"} {
+		run(line)
+	}
+	c := f.dial(t)
+	c.AddTable(&nft.Table{Name: "flannel-ipv4", Family: nft.TableFamilyIPv4})
+	c.AddTable(&nft.Table{Name: "flannel-ipv6", Family: nft.TableFamilyIPv4}) // not as flannel has it
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	f.mustSync(t, firewall.Rules(config()))
+	want := []string{
+		"nft delete table ip flannel-ipv4",
+		`iptables -t filter -D FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD; iptables -t filter -F FLANNEL-FWD; iptables -t filter -X FLANNEL-FWD`,
+		`ip6tables -t nat -D POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG; ip6tables -t nat -F FLANNEL-POSTRTG; ip6tables -t nat -X FLANNEL-POSTRTG`,
+	}
+	if got := f.FlannelLeft(); !slices.Equal(got, want) {
+		t.Errorf("FlannelLeft = %q; want %q", got, want)
 	}
 }
 
