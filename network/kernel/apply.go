@@ -27,7 +27,7 @@ func (c *Conn) Apply(ctx context.Context, ch network.Changes) error {
 		c.setSysctls(ch.SetSysctls),
 		apply(ctx, x, job[network.Forward]{"set", ch.SetForwards, linkOfForward, encodeForward(unix.RTM_NEWNEIGH), nil}),
 		apply(ctx, x, job[network.Neighbor]{"set", ch.SetNeighbors, linkOfNeighbor, encodeNeighbor(unix.RTM_NEWNEIGH), nil}),
-		apply(ctx, x, job[network.Route]{"set", ch.SetRoutes, linkOfRoute, encodeRoute(unix.RTM_NEWROUTE), c.uncover}),
+		apply(ctx, x, job[network.Route]{"set", ch.SetRoutes, linkOfRoute, encodeRoute(unix.RTM_NEWROUTE), c.insist}),
 		c.deleteRoutes(ctx, x, ch.DelRoutes),
 		apply(ctx, x, job[network.Neighbor]{"delete", ch.DelNeighbors, linkOfNeighbor, encodeNeighbor(unix.RTM_DELNEIGH), nil}),
 		apply(ctx, x, job[network.Forward]{"delete", ch.DelForwards, linkOfForward, encodeForward(unix.RTM_DELNEIGH), nil}),
@@ -85,7 +85,7 @@ type job[E any] struct {
 	entries []E
 	link    func(E) string
 	encode  func(e *encoder, index int32, entry E) error // appends one message, or nothing and an error
-	exists  func(index int32, entry E) error             // called when a set meets EEXIST; nil: that is success
+	insist  func(index int32, entry E, why error) error  // called when a set is refused; nil: EEXIST is success
 }
 
 // A batch is what goes to the kernel in one send.
@@ -137,14 +137,12 @@ func apply[E any](ctx context.Context, x *index, j job[E]) error {
 // send sends a batch. If its replies got lost, it is sent again in halves:
 // setting or deleting an entry twice is the same as once.
 func (b *batch[E]) send(s *socket, j job[E], fail func(E, error)) {
-	var exist []int
 	var failed []int
 	var why []error
 	err := s.exchange(b.buf, len(b.entries), func(i int, err error) {
 		switch {
 		case j.op == "delete" && gone(err):
-		case j.op == "set" && errors.Is(err, unix.EEXIST):
-			exist = append(exist, i)
+		case j.op == "set" && j.insist == nil && errors.Is(err, unix.EEXIST):
 		default:
 			failed, why = append(failed, i), append(why, err)
 		}
@@ -162,13 +160,10 @@ func (b *batch[E]) send(s *socket, j job[E], fail func(E, error)) {
 		return
 	}
 	for k, i := range failed {
+		if j.insist != nil {
+			why[k] = j.insist(b.indexes[i], b.entries[i], why[k])
+		}
 		fail(b.entries[i], why[k])
-	}
-	if j.exists == nil {
-		return
-	}
-	for _, i := range exist {
-		fail(b.entries[i], j.exists(b.indexes[i], b.entries[i]))
 	}
 }
 

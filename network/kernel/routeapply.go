@@ -6,12 +6,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network"
 )
+
+// insist sets a route that the kernel has refused, if there is another way to
+// it; else it returns why.
+func (c *Conn) insist(index int32, r network.Route, why error) error {
+	switch {
+	case errors.Is(why, unix.EEXIST):
+		return c.uncover(index, r)
+	case errors.Is(why, unix.EINVAL) && r.Onlink && r.Via.Is6() && r.Dst.Contains(r.Via) && !r.Dst.IsSingleIP():
+		return c.redirect(index, r)
+	}
+	return why
+}
+
+// redirect sets an IPv6 route via a gateway that is inside of its destination,
+// which so far leads to another link. The kernel (ip6_route_check_nh_onlink)
+// then takes the gateway to be there, and refuses. A host route to the gateway
+// that lasts for a moment shows where it is, so that the route can be replaced
+// and no packet meets a gap.
+func (c *Conn) redirect(index int32, r network.Route) error {
+	host := network.Route{
+		Dst: netip.PrefixFrom(r.Via, r.Via.BitLen()), Link: r.Link, Metric: r.Metric, Protocol: r.Protocol,
+	}
+	var hint, set, del encoder
+	err := errors.Join(hint.route(unix.RTM_NEWROUTE, index, host), set.route(unix.RTM_NEWROUTE, index, r),
+		del.route(unix.RTM_DELROUTE, index, host))
+	if err != nil {
+		return err
+	}
+	if err := c.change(hint.buf); err != nil {
+		return err
+	}
+	err = c.change(set.buf)
+	if gone := c.change(del.buf); gone != nil {
+		err = errors.Join(err, fmt.Errorf("delete %s again: %w", host.Dst, gone))
+	}
+	return err
+}
 
 // uncover sets an IPv4 route that exists already behind another one of the
 // same destination and metric, which the kernel then refuses to replace: it
