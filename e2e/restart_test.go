@@ -24,6 +24,7 @@ type monitor struct {
 	ns    netns.NS
 	cmd   *exec.Cmd
 	lines chan string
+	marks int // made so far
 }
 
 // traffic is what the kernel reports about neighbors that it found by itself,
@@ -52,30 +53,33 @@ func startMonitor(t *testing.T, ns netns.NS) *monitor {
 	return m
 }
 
-// mark makes a change of its own and returns what was told before that.
+// mark makes a change of its own and returns what was told before that. Each
+// has an address of its own, as the kernel tells of one in several lines.
 func (m *monitor) mark(t *testing.T) []string {
 	t.Helper()
-	const sign = "198.51.100.99"
+	const signs = "198.51.100."
+	m.marks++
+	sign := fmt.Sprintf("%s%d/32", signs, m.marks)
 	var seen []string
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	output(t, m.ns, "ip address replace "+sign+"/32 dev lo")
+	output(t, m.ns, "ip address replace "+sign+" dev lo")
 	for {
 		select {
 		case line := <-m.lines:
-			if strings.Contains(line, "Deleted") && strings.Contains(line, sign) {
+			if strings.Contains(line, "Deleted") && strings.Contains(line, " "+sign) {
 				return seen
 			}
 			// An event begins with its kind in brackets; lines that go on have none.
-			if strings.HasPrefix(line, "[") && !strings.Contains(line, sign) && !traffic.MatchString(line) {
+			if strings.HasPrefix(line, "[") && !strings.Contains(line, signs) && !traffic.MatchString(line) {
 				seen = append(seen, line)
 			}
 		case <-tick.C:
 			// Until the monitor listens it misses changes; so once more.
-			output(t, m.ns, "ip address replace "+sign+"/32 dev lo")
-			output(t, m.ns, "ip address del "+sign+"/32 dev lo")
+			output(t, m.ns, "ip address replace "+sign+" dev lo")
+			output(t, m.ns, "ip address del "+sign+" dev lo")
 		case <-ctx.Done():
 			t.Fatal("ip monitor told nothing of our mark")
 		}
