@@ -129,6 +129,9 @@ func TestLinkErrors(t *testing.T) {
 	kept := n.linkIndex(t, "flannel.2")
 	toVNI1 := ours
 	toVNI1.VXLAN.VNI = 1
+	moved, movedAnew := ours, ours // as when the uplink is renamed, or gone
+	moved.VXLAN.Underlay, moved.MTU = "eth9", 1350
+	movedAnew.VXLAN.Underlay, movedAnew.VXLAN.Port = "eth9", 4789
 	tooLarge := tunnel("flannel.3", 3, "192.0.2.1")
 	tooLarge.MTU = 1500
 	for _, test := range []struct {
@@ -142,6 +145,8 @@ func TestLinkErrors(t *testing.T) {
 		{"no device", "set link eth9: it does not exist", network.Link{Name: "eth9"}},
 		{"no master", "link cni9 does not exist", network.Link{Name: "up0", Kind: network.KindVeth, Up: true, Master: "cni9"}},
 		{"no underlay", "link eth9 does not exist", network.Link{Name: "v", Kind: network.KindVXLAN, VXLAN: network.VXLAN{VNI: 5, Port: 1, Underlay: "eth9"}}},
+		{"underlay gone", "set link flannel.2: link eth9 does not exist", moved},
+		{"underlay gone, and another port", "set link flannel.2: link eth9 does not exist", movedAnew},
 		{"MTU beyond the underlay's", "set link flannel.3: mtu: ", tooLarge},
 		{"long name", "set link flannel.16777215: ", tunnel("flannel.16777215", 16777215, "192.0.2.1")},
 	} {
@@ -152,6 +157,9 @@ func TestLinkErrors(t *testing.T) {
 	}
 	if n.linkIndex(t, "flannel.2") != kept {
 		t.Error("a device was deleted although its replacement cannot be made")
+	}
+	if links, err := n.Links(t.Context()); err != nil || links["flannel.2"].MTU != moved.MTU {
+		t.Errorf("MTU = %d, %v; want %d, which needs no underlay", links["flannel.2"].MTU, err, moved.MTU)
 	}
 	n.linkIndex(t, "taken")
 }

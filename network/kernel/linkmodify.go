@@ -21,10 +21,10 @@ func (c *Conn) modify(ctx context.Context, have link, want network.Link) error {
 	this := ifInfo{index: have.index}
 	if have.VXLAN != want.VXLAN {
 		underlay, err := c.required(want.VXLAN.Underlay)
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.step("vxlan", this, func(e *encoder) { e.changeVXLAN(have, want.VXLAN, underlay) })
 		}
-		errs = append(errs, c.step("vxlan", this, func(e *encoder) { e.changeVXLAN(have, want.VXLAN, underlay) }))
+		errs = append(errs, err)
 	}
 	if !want.MAC.IsZero() && have.MAC != want.MAC {
 		errs = append(errs, c.keepNeighbors(ctx, have, func() error {

@@ -75,6 +75,9 @@ func (c *Conn) settle(ctx context.Context, want network.Link, anew bool) error {
 
 // recreate deletes and adds a link, unless it is known that adding will fail.
 func (c *Conn) recreate(ctx context.Context, want network.Link) error {
+	if _, err := c.required(want.VXLAN.Underlay); err != nil {
+		return err
+	}
 	if err := c.conflict(ctx, want); err != nil {
 		return err
 	}
