@@ -59,8 +59,15 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	}
 	a.seen.round = began
 	a.reportRound(v, r)
+	if errors.Is(upErr, errNoUplink) {
+		// The kernel tells when there is one. A loop that failed would be late
+		// for it, and what else failed may have for the lack of one.
+		return period, a.seen.fight.told
+	}
 	return period, errors.Join(upErr, r.err, r.bridgeErr, r.envErr, a.seen.fight.told)
 }
+
+var errNoUplink = errors.New("choose uplink")
 
 // followUplink chooses the uplink by what the kernel has now. When it cannot,
 // the last one stays: the data plane may still work.
@@ -83,7 +90,7 @@ func (a *Agent) followUplink(ctx context.Context) error {
 		V4: a.conf.Pools.V4.Enabled(), V6: a.conf.Pools.V6.Enabled(), Pods: a.networks(),
 	}, known)
 	if err != nil {
-		return fmt.Errorf("choose uplink: %w", err)
+		return fmt.Errorf("%w: %w", errNoUplink, err)
 	}
 	a.setUplink(up)
 	return nil

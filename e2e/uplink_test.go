@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/netns"
+	"github.com/percale-net/percale/internal/status"
+)
+
+// An uplinkChange is what happens to a node's uplink, and how it is to look
+// then to the node itself and to its peers.
+type uplinkChange struct {
+	name   string
+	change func(t *testing.T, m *mover)
+	link   string
+	v4, v6 string // published
+	podMTU int
+	extra  int // packets that it may cost besides
+}
+
+// uplinkChanges happen one after the other. Each ends as a network manager
+// would leave the node.
+var uplinkChanges = []uplinkChange{
+	{"MTU 1400", onNode("link set dev eth0 mtu 1400"), "eth0", "192.168.77.12", "fd77::c", 1330, 0},
+	{"MTU back", onNode("link set dev eth0 mtu 1500"), "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+	{"IPv6 address replaced", onNode("address add fd77::99/64 dev eth0 nodad", "address del fd77::c/64 dev eth0"),
+		"eth0", "192.168.77.12", "fd77::99", 1430, 0},
+	{"IPv4 address replaced", onNode("address del 192.168.77.12/24 dev eth0", "address add 192.168.77.98/24 dev eth0",
+		"route replace default via 192.168.77.1"), "eth0", "192.168.77.98", "fd77::99", 1430, 0},
+	{"another one added", onNode("address add 192.168.80.12/24 dev eth0"), "eth0", "192.168.77.98", "fd77::99", 1430, 0},
+	{"and the first one removed", onNode("route replace default via 192.168.80.1", "address del 192.168.77.98/24 dev eth0"), "eth0", "192.168.80.12", "fd77::99", 1430, 0},
+	{"both back", onNode("address add 192.168.77.12/24 dev eth0", "address del 192.168.80.12/24 dev eth0",
+		"address add fd77::c/64 dev eth0 nodad", "address del fd77::99/64 dev eth0",
+		"route replace default via 192.168.77.1"), "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+	{"default routes moved to a second link", toSecond, "eth1", "192.168.79.12", "fd79::c", 1380, 0},
+	{"and back", toFirst, "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+	{"down, renamed, up", rename("eth0", "lan0"), "lan0", "192.168.77.12", "fd77::c", 1430, 0},
+	{"and back", rename("lan0", "eth0"), "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+	// The kernel deletes the overlay devices with it, which is a fault of its own.
+	{"in another namespace for a while", away, "eth0", "192.168.77.12", "fd77::c", 1430, 10},
+	{"without carrier for 5 s", unplug, "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+}
+
+// TestUplinkIsFollowed changes a node's uplink in each way under pings in both
+// families. Nothing is restarted, its peer follows, and little more is lost
+// than while the uplink itself was away. On a machine that is busy with other
+// things every agent is late, so one that lost too much may try again: the last
+// change leaves the node as the first one found it.
+func TestUplinkIsFollowed(t *testing.T) {
+	t.Parallel()
+	const tries = 3
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1, Families: lab.Dual})
+	m := newMover(t, l)
+	pid := m.node.Agent(0).PID()
+	err := m.run(t)
+	for again := 1; again < tries && err != nil; again++ {
+		t.Logf("%v; once more", err)
+		err = m.run(t)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if now := m.node.Agent(0).PID(); now != pid || now == 0 {
+		t.Errorf("process of the agent was %d, is %d", pid, now)
+	}
+	prove(t, l)
+}
+
+// run makes all changes, and reports as an error those that cost too much.
+func (m *mover) run(t *testing.T) error {
+	t.Helper()
+	var errs []error
+	for _, c := range uplinkChanges {
+		settled(t, m.node)
+		lost, began := m.lost(), time.Now()
+		c.change(t, m)
+		away := time.Since(began).Round(time.Millisecond)
+		m.follows(t, c)
+		m.answers(t, 20)
+		most := 10 + c.extra + int(away/pingEvery)
+		for i, now := range m.lost() {
+			family, n := []string{"IPv4", "IPv6"}[i], now-lost[i]
+			t.Logf("%s: %d packets of %s lost; the change itself took %v", c.name, n, family, away)
+			if n > most {
+				errs = append(errs, fmt.Errorf("%s: %d packets of %s lost; want at most %d, as the change itself took %v", c.name, n, family, most, away))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const pingEvery = 10 * time.Millisecond
+
+// A mover is the node whose uplink changes, with pings between its pod and that
+// of a peer: the first over IPv4 and towards it, the second over IPv6 and away.
+type mover struct {
+	lab        *lab.Lab
+	node, peer *lab.Node
+	pings      []*lab.Pinger
+}
+
+func newMover(t *testing.T, l *lab.Lab) *mover {
+	t.Helper()
+	m := &mover{lab: l, node: l.Node(2), peer: l.Node(1)}
+	pods := l.Pods()
+	for i := range 2 {
+		from, to := pods[i], pods[1-i]
+		to.Addrs = to.Addrs[i:] // the first is pinged
+		p, err := lab.Ping(from, to, pingEvery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.pings = append(m.pings, p)
+		t.Cleanup(func() { p.Stop() })
+	}
+	output(t, l.Switch(), "ip address add 192.168.80.1/24 dev sw1")
+	m.answers(t, 20)
+	return m
+}
+
+// answers waits until each ping has got so many more.
+func (m *mover) answers(t *testing.T, more uint64) {
+	t.Helper()
+	var from []uint64
+	for _, p := range m.pings {
+		_, answered := p.Counts()
+		from = append(from, answered)
+	}
+	eventually(t, func() error {
+		for i, p := range m.pings {
+			if sent, answered := p.Counts(); answered < from[i]+more {
+				return fmt.Errorf("ping %d: %d sent in all, %d answers since; want %d", i, sent, answered-from[i], more)
+			}
+		}
+		return nil
+	})
+}
+
+// lost returns how many packets of each ping have no answer so far.
+func (m *mover) lost() (all []int) {
+	for _, p := range m.pings {
+		sent, answered := p.Counts()
+		all = append(all, int(sent-answered))
+	}
+	return all
+}
+
+// follows waits until the node's agent, its devices, its subnet.env and its
+// peer's kernel are as the uplink is.
+func (m *mover) follows(t *testing.T, c uplinkChange) {
+	t.Helper()
+	await(t, m.node, func(s status.Status) error {
+		var published []string
+		for _, a := range s.Uplink.Published {
+			published = append(published, a.String())
+		}
+		if !s.Ready || s.Uplink.Name != c.link || !slices.Equal(published, []string{c.v4, c.v6}) || s.PodMTU != c.podMTU || len(s.Problems) > 0 {
+			return fmt.Errorf("%s: ready %t, waiting for %q, uplink %+v, pods' MTU %d, problems %v; want ready with %+v",
+				c.name, s.Ready, s.Waiting, s.Uplink, s.PodMTU, s.Problems, c)
+		}
+		return nil
+	})
+	eventually(t, func() error {
+		var errs []error
+		for i, want := range []string{"local " + c.v4 + " dev " + c.link, "local " + c.v6 + " dev " + c.link} {
+			out := output(t, m.node.NS(), "ip -d link show dev "+[]string{"flannel.1", "flannel-v6.1"}[i])
+			if mtu := fmt.Sprintf("mtu %d ", c.podMTU+20*(1-i)); !strings.Contains(out, want) || !strings.Contains(out, mtu) {
+				errs = append(errs, fmt.Errorf("%s: device %s\nwant %q and %q", c.name, out, want, mtu))
+			}
+		}
+		env, err := os.ReadFile(m.node.Agent(0).SubnetFile())
+		if want := fmt.Sprintf("FLANNEL_MTU=%d\n", c.podMTU); err != nil || !strings.Contains(string(env), want) {
+			errs = append(errs, fmt.Errorf("%s: subnet.env:\n%s%v\nwant %q", c.name, env, err, want))
+		}
+		fdb := output(t, m.peer.NS(), "bridge fdb show")
+		if !strings.Contains(fdb, " dst "+c.v4+" self") || !strings.Contains(fdb, " dst "+c.v6+" self") || strings.Count(fdb, " dst ") != 2 {
+			errs = append(errs, fmt.Errorf("%s: FDB of the peer:\n%swant %s and %s alone", c.name, fdb, c.v4, c.v6))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// onNode returns a change that gives ip all commands at once.
+func onNode(commands ...string) func(*testing.T, *mover) {
+	return func(t *testing.T, m *mover) { t.Helper(); batch(t, m.node.NS(), commands...) }
+}
+
+// batch gives one ip process many commands, so that little time lies between
+// them.
+func batch(t *testing.T, ns netns.NS, commands ...string) {
+	t.Helper()
+	cmd := exec.Command("ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	err := ns.Do(func() error {
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("ip -batch of %q: %w: %s", commands, err, out)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// toSecond gives the node a second link to the lab's router, with a smaller
+// MTU, and moves the default routes there.
+func toSecond(t *testing.T, m *mover) {
+	t.Helper()
+	batch(t, m.lab.Switch(),
+		"link add second type veth peer name eth1 netns "+m.node.NS().Name(),
+		"link set dev second mtu 1450 up", "address add 192.168.79.1/24 dev second", "address add fd79::1/64 dev second nodad")
+	batch(t, m.node.NS(), "link set dev eth1 mtu 1450 up",
+		"address add 192.168.79.12/24 dev eth1", "address add fd79::c/64 dev eth1 nodad",
+		"route del default", "route add default via 192.168.79.1")
+	output(t, m.node.NS(), "ip -6 route del default")
+	output(t, m.node.NS(), "ip -6 route add default via fd79::1")
+}
+
+func toFirst(t *testing.T, m *mover) {
+	t.Helper()
+	output(t, m.node.NS(), "ip route replace default via 192.168.77.1")
+	output(t, m.node.NS(), "ip -6 route del default")
+	output(t, m.node.NS(), "ip -6 route add default via fd77::1")
+	output(t, m.lab.Switch(), "ip link del dev second") // and eth1 with it
+}
+
+func rename(from, to string) func(*testing.T, *mover) {
+	return func(t *testing.T, m *mover) {
+		t.Helper()
+		batch(t, m.node.NS(), slices.Concat([]string{"link set dev " + from + " down", "link set dev " + from + " name " + to}, setUp(to))...)
+	}
+}
+
+// setUp is what a network manager does with a link that has come.
+func setUp(link string) []string {
+	return []string{"link set dev " + link + " up",
+		"address replace 192.168.77.12/24 dev " + link, "address replace fd77::c/64 dev " + link + " nodad",
+		"route replace default via 192.168.77.1 dev " + link, "route replace default via fd77::1 dev " + link}
+}
+
+// away moves the uplink to another namespace, as a container may take it, which
+// also deletes the devices on it, and back.
+func away(t *testing.T, m *mover) {
+	t.Helper()
+	output(t, m.node.NS(), "ip link set dev eth0 netns "+m.lab.Switch().Name())
+	await(t, m.node, func(s status.Status) error {
+		if s.Ready || !strings.Contains(s.Waiting, "uplink") {
+			return fmt.Errorf("without an uplink: ready %t, waiting for %q; want it to name the uplink", s.Ready, s.Waiting)
+		}
+		return nil
+	})
+	output(t, m.lab.Switch(), "ip link set dev eth0 netns "+m.node.NS().Name())
+	batch(t, m.node.NS(), setUp("eth0")...)
+}
+
+func unplug(t *testing.T, m *mover) {
+	t.Helper()
+	output(t, m.lab.Switch(), "ip link set dev n2 down")
+	timer := time.NewTimer(5 * time.Second)
+	defer timer.Stop()
+	<-timer.C
+	output(t, m.lab.Switch(), "ip link set dev n2 up")
+}
