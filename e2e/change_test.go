@@ -154,3 +154,50 @@ func TestEtcdComesBackEmptied(t *testing.T) {
 		})
 	}
 }
+
+// TestPeerOfAnotherBackendIsRefused lets a peer announce a backend that ours
+// does not speak, and return. Nothing of it stays meanwhile.
+func TestPeerOfAnotherBackendIsRefused(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	n := l.Node(1)
+	without := dataPlane(t, n)
+	const key = "/subnets/10.244.250.0-24"
+	lease := foreign("192.168.77.201", mac1)
+	put(t, l, map[string]string{key: lease})
+	ready(t, 2, n)
+	with := dataPlane(t, n)
+	for range 3 {
+		put(t, l, map[string]string{key: strings.Replace(lease, `"vxlan"`, `"host-gw"`, 1)})
+		await(t, n, func(s status.Status) error {
+			if len(s.Refused) != 1 || !strings.Contains(s.Refused[0].Reason, "host-gw") || s.Peers.Programmed != 1 || !s.Ready {
+				return fmt.Errorf("refused %v, peers %v; want the peer refused for its backend", s.Refused, s.Peers)
+			}
+			return nil
+		})
+		if now := dataPlane(t, n); now != without {
+			t.Errorf("with the peer refused:\n%s\nwant as without it:\n%s", now, without)
+		}
+		put(t, l, map[string]string{key: lease})
+		ready(t, 2, n)
+		if now := dataPlane(t, n); now != with {
+			t.Errorf("with the peer back:\n%s\nwant as before:\n%s", now, with)
+		}
+	}
+	prove(t, l)
+}
+
+// TestManyMACsLeaveNothing changes a peer's MAC a hundred times, where flannel
+// leaves an FDB entry behind each time.
+func TestManyMACsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 1})
+	n := l.Node(1)
+	const key = "/subnets/10.244.250.0-24"
+	for i := range 100 {
+		mac := fmt.Sprintf("26:1b:00:00:01:%02x", i)
+		put(t, l, map[string]string{key: foreign("192.168.77.201", mac)})
+		wantEventually(t, n, "bridge fdb show dev flannel.1", mac+" dst 192.168.77.201 self permanent")
+	}
+	wantEventually(t, n, "ip neigh show dev flannel.1 nud permanent", "10.244.250.0 lladdr 26:1b:00:00:01:63 PERMANENT")
+}

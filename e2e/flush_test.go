@@ -34,7 +34,7 @@ func TestEndlessFlushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cpu := ticks(t, n.Agent(0).PID())
+	cpu := cpuTicks(t, n.Agent(0).PID())
 	var loops strings.Builder
 	for _, f := range flushes {
 		fmt.Fprintf(&loops, "(while :; do %s; done) & ", f)
@@ -50,7 +50,7 @@ func TestEndlessFlushes(t *testing.T) {
 	}
 	rounds := now.Kernel.Count - was.Kernel.Count
 	t.Logf("%d rounds with %d changes, and %d ms of CPU, in %d s", rounds, now.Kernel.Writes-was.Kernel.Writes,
-		10*(ticks(t, n.Agent(0).PID())-cpu), seconds)
+		10*(cpuTicks(t, n.Agent(0).PID())-cpu), seconds)
 	if rounds < 5 || rounds > most {
 		t.Errorf("%d rounds in %d s of flushes; want 5 to %d", rounds, seconds, most)
 	}
@@ -63,9 +63,9 @@ func TestEndlessFlushes(t *testing.T) {
 	prove(t, l)
 }
 
-// ticks returns the CPU time that a process has taken, in hundredths of a
+// cpuTicks returns the CPU time that a process has taken, in hundredths of a
 // second (proc(5), stat, fields 14 and 15).
-func ticks(t *testing.T, pid int) int {
+func cpuTicks(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -200,4 +201,35 @@ func TestSIGTERMIsClean(t *testing.T) {
 			t.Errorf("SIGINT, etcd there: %v: %v; want exit code 0", etcd, err)
 		}
 	}
+}
+
+// TestChangesWhileAway changes and removes peers, and deletes a route, while no
+// agent runs. The next one leaves nothing of what is no more.
+func TestChangesWhileAway(t *testing.T) {
+	t.Parallel()
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
+	n := l.Node(1)
+	a := n.Agent(0)
+	const goes, moves = "/subnets/10.244.250.0-24", "/subnets/10.244.251.0-24"
+	put(t, l, map[string]string{moves: foreign("192.168.77.203", mac3)})
+	ready(t, 2, n)
+	want := dataPlane(t, n)
+	put(t, l, map[string]string{goes: foreign("192.168.77.201", mac1), moves: foreign("192.168.77.202", mac2)})
+	ready(t, 3, n)
+	eventually(t, func() error { return knowsUplink(t, n, netip.MustParseAddr("192.168.77.202")) })
+	if err := a.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, map[string]string{goes: "", moves: foreign("192.168.77.203", mac3)})
+	output(t, n.NS(), "ip route del "+subnetsOf(t, l.Node(2))[0].String())
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if now := dataPlane(t, n); now != want {
+			return fmt.Errorf("after a start:\n%s\nwant:\n%s", now, want)
+		}
+		return nil
+	})
+	prove(t, l)
 }

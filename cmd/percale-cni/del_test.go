@@ -164,3 +164,31 @@ func TestMasquerade(t *testing.T) {
 		t.Errorf("CHECK with ipMasq true = %v; want success", err)
 	}
 }
+
+// A pod with two interfaces: DEL of one leaves the other, and its address.
+func TestTwoInterfacesOfOnePod(t *testing.T) {
+	t.Parallel()
+	n, p := newNode(t, envV4), netns.Temp(t)
+	c := n.conf(nil)
+	n.mustAdd(t, "abc", p, c)
+	second := call{command: "ADD", container: "abc", netns: p.Path(), ifname: "net1", conf: c}
+	if _, err := n.do(t, second); err != nil {
+		t.Fatal(err)
+	}
+	if got := links(t, p); !slices.Equal(got, []string{"eth0", "net1"}) {
+		t.Errorf("links of the pod = %v; want eth0 and net1", got)
+	}
+	second.command = "DEL"
+	for range 2 { // a second DEL takes nothing more
+		if _, err := n.do(t, second); err != nil {
+			t.Error(err)
+		}
+		if got, left := links(t, p), n.reserved(t); !slices.Equal(got, []string{"eth0"}) || !slices.Equal(left, []string{"10.42.7.2"}) {
+			t.Errorf("after DEL of net1: links %v, reserved %v; want eth0 and 10.42.7.2", got, left)
+		}
+	}
+	if err := n.del(t, "abc", p.Path(), c); err != nil {
+		t.Error(err)
+	}
+	n.wantNothing(t, p)
+}
