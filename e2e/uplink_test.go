@@ -27,6 +27,10 @@ type uplinkChange struct {
 	extra  int // packets that it may cost besides
 }
 
+// withDevices is for a change that takes the uplink away, and so has the kernel
+// delete the overlay devices on it: that is a fault of its own.
+const withDevices = 10
+
 // uplinkChanges happen one after the other. Each ends as a network manager
 // would leave the node.
 var uplinkChanges = []uplinkChange{
@@ -42,11 +46,10 @@ var uplinkChanges = []uplinkChange{
 		"address add fd77::c/64 dev eth0 nodad", "address del fd77::99/64 dev eth0",
 		"route replace default via 192.168.77.1"), "eth0", "192.168.77.12", "fd77::c", 1430, 0},
 	{"default routes moved to a second link", toSecond, "eth1", "192.168.79.12", "fd79::c", 1380, 0},
-	{"and back", toFirst, "eth0", "192.168.77.12", "fd77::c", 1430, 0},
+	{"and back", toFirst, "eth0", "192.168.77.12", "fd77::c", 1430, withDevices},
 	{"down, renamed, up", rename("eth0", "lan0"), "lan0", "192.168.77.12", "fd77::c", 1430, 0},
 	{"and back", rename("lan0", "eth0"), "eth0", "192.168.77.12", "fd77::c", 1430, 0},
-	// The kernel deletes the overlay devices with it, which is a fault of its own.
-	{"in another namespace for a while", away, "eth0", "192.168.77.12", "fd77::c", 1430, 10},
+	{"in another namespace for a while", away, "eth0", "192.168.77.12", "fd77::c", 1430, withDevices},
 	{"without carrier for 5 s", unplug, "eth0", "192.168.77.12", "fd77::c", 1430, 0},
 }
 
