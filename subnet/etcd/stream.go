@@ -62,17 +62,19 @@ func pump(ctx context.Context, watch func() clientv3.WatchChan) <-chan clientv3.
 	return out
 }
 
-// lost is closed when no endpoint can be reached. The client resumes a watch by
-// itself and tells nobody that it cannot.
+// lost is closed when no endpoint can be reached. The client waits then, and
+// tells nobody.
 func lost(ctx context.Context, c *clientv3.Client) <-chan struct{} {
 	out := make(chan struct{})
 	go func() {
 		conn := c.ActiveConnection()
-		for state := conn.GetState(); conn.WaitForStateChange(ctx, state); {
-			if state = conn.GetState(); state == connectivity.TransientFailure {
+		for more := true; more; {
+			state := conn.GetState() // it may be lost already, and stay so
+			if state == connectivity.TransientFailure {
 				close(out)
 				return
 			}
+			more = conn.WaitForStateChange(ctx, state)
 		}
 	}()
 	return out

@@ -122,7 +122,10 @@ func (w *watch) run(ctx context.Context) error {
 		case <-conn.ctx.Done():
 			return errMoved
 		case <-lost:
-			return w.store.explain("watch leases", errors.New("no connection; does it run, and are the endpoints and TLS files right?"))
+			if err := w.verify(ctx); err != nil { // a request tells why
+				return err
+			}
+			return w.store.explain("watch leases", errBroken)
 		}
 	}
 }
