@@ -57,7 +57,7 @@ func ServeEtcd(ctx context.Context, c EtcdConfig) error {
 // StartEtcd starts the lab's etcd, with the data that it had.
 func (l *Lab) StartEtcd(ctx context.Context) error {
 	argv := []string{filepath.Join(l.spec().Bin, "percale-lab"), "etcd",
-		"--dir", filepath.Join(l.dir(), "etcd"), "--listen", l.spec().etcdEndpoint()}
+		"--dir", l.etcdDir(), "--listen", l.spec().etcdEndpoint()}
 	if err := l.start(l.Switch(), etcdRole, argv); err != nil {
 		return err
 	}

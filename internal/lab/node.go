@@ -143,6 +143,9 @@ func (a *Agent) RunDir() string {
 	return filepath.Join(a.Dir(), name)
 }
 
+// StateDir is the agent's --state-dir.
+func (a *Agent) StateDir() string { return filepath.Join(a.Dir(), "state") }
+
 // SubnetFile is the agent's --subnet-file.
 func (a *Agent) SubnetFile() string { return filepath.Join(a.Dir(), "subnet.env") }
 
@@ -169,7 +172,7 @@ func (a *Agent) Args() []string {
 		"--node-name=" + a.node.Name(),
 		"--subnet-file=" + a.SubnetFile(),
 		"--run-dir=" + a.RunDir(),
-		"--state-dir=" + filepath.Join(a.Dir(), "state"),
+		"--state-dir=" + a.StateDir(),
 		"--healthz-ip=127.0.0.1",
 		fmt.Sprintf("--healthz-port=%d", 8081+a.network),
 		"--ip-masq=true",
@@ -186,6 +189,13 @@ func (a *Agent) Start() error {
 	}
 	return a.node.lab.start(a.node.NS(), a.role(), a.Args())
 }
+
+// Pause stops the agent where it stands, as a machine that is starved of time
+// does.
+func (a *Agent) Pause() error { return a.node.lab.process(a.role()).send(unix.SIGSTOP) }
+
+// Resume lets a paused agent go on.
+func (a *Agent) Resume() error { return a.node.lab.process(a.role()).send(unix.SIGCONT) }
 
 // Stop ends the agent in good order, with SIGTERM, and waits for it.
 func (a *Agent) Stop(ctx context.Context) error {

@@ -16,8 +16,11 @@ import (
 
 const (
 	pingPort = 7008
-	// pingGrace is how long the answers to the last datagrams may take.
+	// pingGrace is how long the answers to the last datagrams may take, and
+	// pingLate how long after the answer to the very last one those before it
+	// may, if they were overtaken.
 	pingGrace = time.Second
+	pingLate  = 50 * time.Millisecond
 )
 
 // A Pinger sends small datagrams from one pod to another, one every few
@@ -27,6 +30,8 @@ type Pinger struct {
 	conn   *net.UDPConn
 	sent   atomic.Uint64
 	got    atomic.Uint64
+	newest atomic.Uint64 // number of the newest datagram that was answered
+	last   atomic.Uint64 // number of the last datagram, once none is sent any more
 	cancel context.CancelFunc
 	done   errgroup.Group
 }
@@ -61,7 +66,12 @@ func (p *Pinger) send(ctx context.Context, every time.Duration) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return p.conn.SetReadDeadline(time.Now().Add(pingGrace))
+			p.last.Store(p.sent.Load())
+			grace := pingGrace
+			if p.newest.Load() >= p.last.Load() {
+				grace = pingLate
+			}
+			return p.conn.SetReadDeadline(time.Now().Add(grace))
 		case <-tick.C:
 			var b [smallBytes]byte
 			binary.BigEndian.PutUint64(b[stampBytes:], p.sent.Add(1))
@@ -71,7 +81,7 @@ func (p *Pinger) send(ctx context.Context, every time.Duration) error {
 }
 
 // receive counts each answer once, until the deadline that send sets in the
-// end.
+// end, or soon after the answer to the last datagram.
 func (p *Pinger) receive() error {
 	seen := make(map[uint64]bool)
 	b := make([]byte, smallBytes)
@@ -84,6 +94,10 @@ func (p *Pinger) receive() error {
 			if k := binary.BigEndian.Uint64(b[stampBytes:]); !seen[k] {
 				seen[k] = true
 				p.got.Add(1)
+				p.newest.Store(max(k, p.newest.Load())) // nobody else stores
+				if k == p.last.Load() {
+					p.conn.SetReadDeadline(time.Now().Add(pingLate))
+				}
 			}
 		}
 	}

@@ -107,6 +107,19 @@ func (p Process) signal(ctx context.Context, sig unix.Signal) error {
 	return waitExit(ctx, fd)
 }
 
+// send sends sig and waits for nothing. That the process is gone is an error.
+func (p Process) send(sig unix.Signal) error {
+	fd, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
+		return fmt.Errorf("signal process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
 // waitExit blocks until the process behind a pidfd has ended.
 func waitExit(ctx context.Context, fd int) error {
 	for !exited(fd) {
