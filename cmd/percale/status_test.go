@@ -23,7 +23,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func healthy() status.Status {
 	return status.Status{
-		Node: "n3", Version: "v1", PID: 77, Started: noon.Add(-14 * 24 * time.Hour), Ready: true, Backend: "vxlan",
+		Node: "n3", Version: "v1", PID: 77, Goroutines: 25, MemoryBytes: 18 << 20, Started: noon.Add(-14 * 24 * time.Hour), Ready: true, Backend: "vxlan",
 		Subnets: []netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")}, Expires: noon.Add(23 * time.Hour),
 		Uplink: status.Uplink{
 			Name: "eth0", MTU: 1500, Why: "default route via 192.0.2.1 (metric 100)",

@@ -20,6 +20,9 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
 
+	Goroutines  int    `json:"goroutines"`  // when asked
+	MemoryBytes uint64 `json:"memoryBytes"` // that the Go runtime holds of the kernel's, when asked
+
 	Ready   bool   `json:"ready"`
 	Waiting string `json:"waiting,omitempty"` // why it is not ready
 

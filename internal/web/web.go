@@ -46,7 +46,9 @@ func Report(board *status.Board) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", Health(board))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, board.Status())
+		s := board.Status()
+		addProcess(&s)
+		write(w, s)
 	})
 	mux.HandleFunc("GET /peers", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, board.Peers())

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -36,6 +37,34 @@ func TestHealth(t *testing.T) {
 	if code, _ := get("/status"); code != http.StatusNotFound {
 		t.Errorf("/status on the health port = %d; want 404: it is for the socket alone", code)
 	}
+}
+
+// TestReportCountsTheProcess asks twice, with more goroutines and memory in
+// between.
+func TestReportCountsTheProcess(t *testing.T) {
+	ask := func() (s status.Status) {
+		w := httptest.NewRecorder()
+		Report(status.NewBoard(status.Status{})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
+		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := ask()
+	end := make(chan struct{})
+	defer close(end)
+	for range 10 {
+		go func() { <-end }()
+	}
+	block := make([]byte, 64<<20)
+	after := ask()
+	if before.Goroutines < 1 || after.Goroutines < before.Goroutines+10 {
+		t.Errorf("goroutines %d, then %d; want 10 more", before.Goroutines, after.Goroutines)
+	}
+	if before.MemoryBytes == 0 || after.MemoryBytes < before.MemoryBytes+uint64(len(block))/2 {
+		t.Errorf("memory %d, then %d; want some %d more", before.MemoryBytes, after.MemoryBytes, len(block))
+	}
+	runtime.KeepAlive(block)
 }
 
 func TestSocketIsOfRootAloneAndReplacesALeftover(t *testing.T) {
