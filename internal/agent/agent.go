@@ -149,6 +149,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return uncancelled(ctx, a.store.Watch(ctx, a.learn, a.storeFault)) })
 	group.Go(func() error { return a.watch(ctx, "kernel events", a.watchKernel) })
 	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
+	group.Go(func() error { return a.watch(ctx, "subnet file events", a.watchEnv) })
 	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
 	group.Go(func() error { return a.newsLoop.Run(ctx) })
