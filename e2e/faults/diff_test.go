@@ -47,3 +47,12 @@ func TestVolatile(t *testing.T) {
 		t.Errorf("state = %q; want %q", got, want)
 	}
 }
+
+func TestRename(t *testing.T) {
+	t.Parallel()
+	s := state{"ip: route dev vx0 vx0", "link: flannel.1: x", "link: flannel.10: y", "link: vx0: x", "link: vx01: y", "sysctl: conf/vx0/rp = 0"}
+	want := state{"ip: route dev flannel.1 flannel.1", "link: flannel.10: y", "link: flannel.1: x", "link: vx01: y", "sysctl: conf/flannel.1/rp = 0"}
+	if got := s.rename("vx0", "flannel.1"); !slices.Equal(got, want) || s[0] != "ip: route dev vx0 vx0" {
+		t.Errorf("rename of %q = %q; want %q", s, got, want)
+	}
+}

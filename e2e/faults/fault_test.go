@@ -20,9 +20,17 @@ type fault struct {
 	dualOnly bool // only where there is IPv6
 	extra    int  // packets that are lost whatever an agent does
 	restarts bool // the agent's process is another one afterwards
+	renamed  bool // the overlay devices may bear other names afterwards
+	cuts     bool // nothing gets through while the fault is made, whatever an agent does
+	follows  bool // look that the node still follows etcd afterwards
+
+	slow time.Duration // to heal, where there is more to do than in an instant
 
 	// foreign matches lines of the state that need not be as before. nil: none.
 	foreign func(*victim) *regexp.Regexp
+
+	// also reports as an error what more is to be so afterwards. nil: nothing.
+	also func(*testing.T, *victim) error
 
 	// undo takes back what is not an agent's to mend, and from a fault that is not
 	// healed yet all that a restart of the agent does not mend.

@@ -21,66 +21,82 @@ const (
 	tries   = 3                     // of a fault that is healed, but too late
 )
 
-// modes are the kinds of node that each fault befalls.
-var modes = []struct {
+// A mode is a kind of node that faults befall.
+type mode struct {
 	name string
 	spec lab.Spec
-}{
+}
+
+var modes = []mode{
 	{"nftables, IPv4", lab.Spec{}},
 	{"nftables, dual", lab.Spec{Families: lab.Dual}},
 	{"iptables, IPv4", lab.Spec{Conf: json.RawMessage(`{"Firewall":"iptables"}`)}},
 	{"iptables, dual", lab.Spec{Families: lab.Dual, Conf: json.RawMessage(`{"Firewall":"iptables"}`)}},
 }
 
+// A suite is a list of faults, the modes to run them in, and which of them are
+// not healed, in all modes or in one ("name, mode"), and why.
+type suite struct {
+	faults []fault
+	modes  []mode
+	notYet map[string]string
+}
+
 // TestFaults runs every fault in every mode, and prints what came of it.
 func TestFaults(t *testing.T) {
+	suite{faults, modes, notYet}.run(t)
+}
+
+func (s suite) run(t *testing.T) {
 	var r report
-	checkNotYet(t)
+	s.checkNotYet(t)
 	t.Run("mode", func(t *testing.T) {
-		for _, m := range modes {
+		for _, m := range s.modes {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
-				m.spec.Nodes, m.spec.Pods = 2, 1
 				v := newVictim(t, m.spec)
-				for _, f := range faults {
+				for _, f := range s.faults {
 					if v.dual() || !f.dualOnly {
-						t.Run(f.name, func(t *testing.T) { r.add(v.suffer(t, f, m.name)) })
+						t.Run(f.name, func(t *testing.T) { r.add(m, v.suffer(t, f, s.known(f, m))) })
 					}
 				}
 				v.prove(t)
 			})
 		}
 	})
-	t.Logf("what each fault did to a ping every %v; the time to heal includes that of one look at everything:\n%s", every, &r)
+	t.Logf("what each fault did to a ping every %v; the time to heal includes that of one look at everything:\n%s",
+		every, r.table(s))
+}
+
+// known returns why a fault is known not to be healed, "" if it is to be.
+func (s suite) known(f fault, m mode) string {
+	return s.notYet[f.name] + s.notYet[f.name+", "+m.name]
 }
 
 // checkNotYet fails the test if the list names what does not exist.
-func checkNotYet(t *testing.T) {
+func (s suite) checkNotYet(t *testing.T) {
 	t.Helper()
 	names := make(map[string]bool)
-	for _, f := range faults {
+	for _, f := range s.faults {
 		names[f.name] = true
-		for _, m := range modes {
+		for _, m := range s.modes {
 			names[f.name+", "+m.name] = true
 		}
 	}
-	for name := range notYet {
+	for name := range s.notYet {
 		if !names[name] {
 			t.Errorf("notYet has %q; there is no such fault", name)
 		}
 	}
 }
 
-// suffer lets one fault happen, and fails the test unless it fares as it is to.
+// suffer lets one fault happen, and fails the test unless it fares as it is to:
+// unless it is healed, or, if why is given, is not.
 // A machine that is busy with other things makes every agent late, so one that
 // healed too late may try again.
-func (v *victim) suffer(t *testing.T, f fault, mode string) outcome {
+func (v *victim) suffer(t *testing.T, f fault, why string) outcome {
 	t.Helper()
-	why, known := notYet[f.name]
-	if !known {
-		why, known = notYet[f.name+", "+mode]
-	}
-	long := patient
+	known, long := why != "", patient
 	if known {
 		long = brief
 	}
@@ -89,12 +105,11 @@ func (v *victim) suffer(t *testing.T, f fault, mode string) outcome {
 		t.Logf("%s: %v; once more", f.name, o.err)
 		o = v.try(t, f, long)
 	}
-	o.mode = mode
 	switch {
 	case known && o.err == nil:
 		t.Errorf("%s is healed, in %v with %s lost: take it off notYet (%s)", f.name, o.healed, o.losses(), why)
 	case known:
-		t.Logf("%s is not healed yet: %s", f.name, why)
+		t.Logf("%s is not healed yet: %s; %v", f.name, why, o.err)
 	case o.err != nil:
 		t.Errorf("%s: %v", f.name, o.err)
 	}
@@ -111,13 +126,24 @@ func (v *victim) try(t *testing.T, f fault, long time.Duration) outcome {
 	pid := v.node.Agent(0).PID()
 	ps := v.ping(t)
 	before := v.settled(t)
+	v.wrong = nil
+	began := time.Now()
 	f.inject(t, v)
+	if f.cuts {
+		f.extra += int(time.Since(began)/every) + 1
+	}
 	began, answered := time.Now(), ps.answered()
+	if f.slow > 0 {
+		long = f.slow
+	}
 	err := eventually(t, long, func() error {
 		return errors.Join(ps.flow(answered, 2), v.stands(t, f, before))
 	})
 	o := outcome{fault: f.name, healed: time.Since(began), err: err}
-	if err == nil {
+	if err == nil && f.follows {
+		o.err = v.follow(t)
+	}
+	if o.err = errors.Join(o.err, v.wrong); o.err == nil {
 		o.err = v.stays(t, f, before, ps)
 	}
 	broken := o.err != nil

@@ -12,10 +12,10 @@ import (
 
 // An outcome is what one fault did in one mode.
 type outcome struct {
-	fault, mode string
-	lost        []int // packets, one number per address family
-	healed      time.Duration
-	err         error // why it counts as not healed
+	fault  string
+	lost   []int // packets, one number per address family
+	healed time.Duration
+	err    error // why it counts as not healed
 }
 
 // A report collects outcomes; its methods may be called concurrently.
@@ -24,7 +24,7 @@ type report struct {
 	all map[string]map[string]outcome // by fault, then mode
 }
 
-func (r *report) add(o outcome) {
+func (r *report) add(m mode, o outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil {
@@ -33,20 +33,20 @@ func (r *report) add(o outcome) {
 	if r.all[o.fault] == nil {
 		r.all[o.fault] = make(map[string]outcome)
 	}
-	r.all[o.fault][o.mode] = o
+	r.all[o.fault][m.name] = o
 }
 
-// String shows the outcomes as a table, fault by fault.
-func (r *report) String() string {
+// table shows the outcomes of a suite, fault by fault.
+func (r *report) table(s suite) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "fault\tmode\tpackets lost\ttime to heal")
-	for _, f := range faults {
-		for _, m := range modes {
+	for _, f := range s.faults {
+		for _, m := range s.modes {
 			if o, ok := r.all[f.name][m.name]; ok {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.fault, o.mode, o.losses(), o.time())
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.fault, m.name, o.losses(), o.time())
 			}
 		}
 	}

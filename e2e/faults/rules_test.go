@@ -36,13 +36,14 @@ func withNFT(ns netns.NS, fn func(*nft.Conn) error) error {
 // every family, whoever made it.
 func flushRuleset(t *testing.T, ns netns.NS) {
 	t.Helper()
-	err := withNFT(ns, func(c *nft.Conn) error {
-		c.FlushRuleset()
-		return c.Flush()
-	})
-	if err != nil {
+	if err := withNFT(ns, flushAll); err != nil {
 		t.Fatalf("flush ruleset: %v", err)
 	}
+}
+
+func flushAll(c *nft.Conn) error {
+	c.FlushRuleset()
+	return c.Flush()
 }
 
 // nftRules shows every table of nftables, apart from those that iptables shows.

@@ -81,6 +81,23 @@ func (s state) without(foreign *regexp.Regexp) state {
 	return slices.DeleteFunc(slices.Clone(s), foreign.MatchString)
 }
 
+// rename returns the state with one name of a device in place of another. Lines
+// that had that one already are left out.
+func (s state) rename(from, to string) state {
+	names := func(name string) *regexp.Regexp {
+		return regexp.MustCompile(`(^|[^\w.-])` + regexp.QuoteMeta(name) + `([^\w.-]|$)`)
+	}
+	is := names(from)
+	out := s.without(names(to))
+	for i, line := range out {
+		for is.MatchString(line) { // matches may share what lies between them
+			line = is.ReplaceAllString(line, "${1}"+to+"${2}")
+		}
+		out[i] = line
+	}
+	return out
+}
+
 // diff says what a node has lost and got, "" for nothing.
 func diff(before, after state) string {
 	var b strings.Builder

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// while runs fn while the agent stands still, so that it finds all at once.
+func (v *victim) while(t *testing.T, fn func()) {
+	t.Helper()
+	if err := v.node.Agent(0).Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := v.node.Agent(0).Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	fn()
+}
+
+// replaceOverlays deletes each overlay device, makes one of its name as is
+// said, unless that is "", and more devices. FAMILY in it stands for 0 or 1,
+// UPLINK for the address, NOWHERE for what makes a device of the family that has
+// none.
+func replaceOverlays(how string, more ...string) func(*testing.T, *victim) {
+	return func(t *testing.T, v *victim) {
+		t.Helper()
+		v.while(t, func() {
+			for i, device := range v.overlays {
+				commands := []string{"link del dev " + device}
+				if how != "" {
+					commands = append(commands, "link add "+device+" "+how)
+				}
+				for _, m := range more {
+					commands = append(commands, "link add "+m)
+				}
+				fill := strings.NewReplacer("FAMILY", strconv.Itoa(i), "UPLINK", v.node.Uplink()[i].String(),
+					"NOWHERE", []string{"", "local :: dev eth0"}[i])
+				for j := range commands {
+					commands[j] = fill.Replace(commands[j])
+				}
+				batch(t, v.node.NS(), "", commands...)
+			}
+		})
+	}
+}
+
+// bridgesStay reports as an error that an imposter was deleted: it is somebody's.
+func bridgesStay(t *testing.T, v *victim) error {
+	t.Helper()
+	bridges := run(t, v.node.NS(), "ip -o link show type bridge")
+	for _, device := range v.overlays {
+		if !strings.Contains(bridges, " "+device+": ") {
+			return fmt.Errorf("somebody's bridge %s is gone", device)
+		}
+	}
+	return nil
+}
+
+// removeImposters deletes what bears an overlay device's name and is none, and
+// overlay devices of other names, so that the agent makes them anew.
+func removeImposters(t *testing.T, v *victim) {
+	t.Helper()
+	for i, device := range v.overlays {
+		is := v.overlay(t, i)
+		for _, name := range []string{device, is, fmt.Sprintf("vx%d", i)} {
+			if name != "" && (name != device || is != device) {
+				v.node.NS().Output("ip", "link", "del", "dev", name) // may be absent
+			}
+		}
+	}
+}
