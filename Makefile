@@ -3,6 +3,7 @@
 # make          static binaries in bin/
 # make demo     three nodes on this machine; every pod reaches every other
 # make test     everything; needs root or user namespaces, touches no network of the machine
+# make soak     random faults for ten minutes (SOAKTIME) on three nodes while leases churn
 # make check    make test, and formatting and static analysis before it
 
 GO      ?= go
@@ -14,7 +15,7 @@ RACE   := $(shell printf '\043include <stdlib.h>\nint main(void){return 0;}' | \
             $$($(GO) env CC) -x c - -o /dev/null 2>/dev/null && echo -race)
 GOTEST := PERCALE_BIN=$(CURDIR)/bin $(GO) test -count=1 -exec $(CURDIR)/e2e/in-netns
 
-.PHONY: build demo test check test-kernel fuzz bench ready clean
+.PHONY: build demo test check test-kernel fuzz soak bench ready clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
@@ -46,6 +47,10 @@ fuzz:
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+SOAKTIME ?= 10m
+soak: ready build
+	PERCALE_SOAK=$(SOAKTIME) $(GOTEST) -v -run '^TestSoak$$' -timeout 0 ./e2e/faults
 
 bench: ready build
 	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e

@@ -61,6 +61,8 @@ var blows = []blow{
 	{name: "device learns", deal: commands("ip link set dev DEV type vxlan learning")},
 	{name: "rules flushed", deal: func(_ context.Context, s *struck) error { return withNFT(s.node.NS(), flushAll) }},
 	{name: "forwarding off", deal: settingOff("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")},
+	{name: "subnet.env truncated", deal: func(_ context.Context, s *struck) error { return truncate(s.node.Agent(0).SubnetFile()) }},
+	{name: "subnet.env deleted", deal: func(_ context.Context, s *struck) error { return remove(s.node.Agent(0).SubnetFile()) }},
 	{name: "uplink unplugged", deal: commands("switch link set dev UPLINK down", "", "switch link set dev UPLINK up")},
 	{name: "uplink's MTU", deal: commands("ip link set dev eth0 mtu 1400", "", "ip link set dev eth0 mtu 1500")},
 	{name: "own lease deleted", deal: dropLease},

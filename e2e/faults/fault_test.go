@@ -24,8 +24,6 @@ type fault struct {
 	cuts     bool // nothing gets through while the fault is made, whatever an agent does
 	follows  bool // look that the node still follows etcd afterwards
 
-	slow time.Duration // to heal, where there is more to do than in an instant
-
 	// foreign matches lines of the state that need not be as before. nil: none.
 	foreign func(*victim) *regexp.Regexp
 

@@ -109,7 +109,7 @@ func (v *victim) suffer(t *testing.T, f fault, why string) outcome {
 	case known && o.err == nil:
 		t.Errorf("%s is healed, in %v with %s lost: take it off notYet (%s)", f.name, o.healed, o.losses(), why)
 	case known:
-		t.Logf("%s is not healed yet: %s; %v", f.name, why, o.err)
+		t.Logf("%s is not healed yet: %s", f.name, why)
 	case o.err != nil:
 		t.Errorf("%s: %v", f.name, o.err)
 	}
@@ -133,9 +133,6 @@ func (v *victim) try(t *testing.T, f fault, long time.Duration) outcome {
 		f.extra += int(time.Since(began)/every) + 1
 	}
 	began, answered := time.Now(), ps.answered()
-	if f.slow > 0 {
-		long = f.slow
-	}
 	err := eventually(t, long, func() error {
 		return errors.Join(ps.flow(answered, 2), v.stands(t, f, before))
 	})

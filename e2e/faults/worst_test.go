@@ -39,7 +39,8 @@ var worst = []fault{
 	{name: "4000 foreign route changes", inject: stormRoutes},
 	{name: "IPv6 off on the device", dualOnly: true, inject: setSysctl("net/ipv6/conf/flannel-v6.1/disable_ipv6", "1")},
 	{name: "uplink's MTU 1400 and back", inject: shrinkUplink},
-	{name: "default route moved to another link and back", extra: allowed, inject: moveDefaultRoute},
+	{name: "default route moved to another link and back", extra: 3 * allowed, // two changes, and the peer must learn of each
+		inject: moveDefaultRoute},
 	{name: "subnet.env truncated", inject: onSubnetFile(truncate)},
 	{name: "subnet.env deleted", inject: onSubnetFile(remove)},
 	{name: "state files half-written, agent killed", restarts: true, inject: whileKilled(onStateFiles(truncate))},
@@ -50,11 +51,11 @@ var worst = []fault{
 		inject: whileKilled(onStateFiles(dated(time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC))))},
 }
 
-// TestWorst runs each of them where there is most to break, and where the
-// firewall is the other one.
+// TestWorst runs each of them where there is most to break. Which firewall there
+// is makes no difference to them.
 func TestWorst(t *testing.T) {
 	t.Parallel()
-	suite{worst, modes[1:3], worstNotYet}.run(t)
+	suite{worst, modes[1:2], worstNotYet}.run(t)
 }
 
 // misleadRoutes gives each overlay route another gateway.
