@@ -138,7 +138,7 @@ func (d doubting) candidates(b *Belief, gone []Lease) []keep {
 			old = old[1:]
 		}
 		switch {
-		case Mine(d.claim, l) || len(kept) == maxKept:
+		case Mine(d.claim, l) || d.contests(l) || len(kept) == maxKept:
 		case len(old) > 0 && old[0].lease == l:
 			kept = append(kept, old[0])
 		case d.lost || d.rewound:
@@ -146,6 +146,12 @@ func (d doubting) candidates(b *Belief, gone []Lease) []keep {
 		}
 	}
 	return kept
+}
+
+// contests reports whether l is of a part of our own subnets. No packet goes to
+// such a peer, and to keep it would keep us from taking the subnet back.
+func (d doubting) contests(l Lease) bool {
+	return l.V4.Subnet.Overlaps(d.claim.V4.Subnet) || l.V6.Subnet.Overlaps(d.claim.V6.Subnet)
 }
 
 // rivals are leases to find those in that cannot stand beside another one.

@@ -37,7 +37,7 @@ func TestBelief(t *testing.T) {
 	a, b, c := at("a", 2, ""), at("b", 3, ""), at("c", 4, "")
 	newA, bigA := at("a", 2, "new"), at("x", 2, "")
 	bigA.V4.Subnet = netip.MustParsePrefix("10.3.2.0/23") // a's and b's
-	ownOld := at("me", 1, "old")
+	ownOld, thief := at("me", 1, "old"), at("x", 1, "")
 	flannel, moved := at("", 5, ""), at("", 6, "")
 	moved.V4.Uplink = flannel.V4.Uplink
 	all := []Lease{own, a, b, c}
@@ -76,6 +76,9 @@ func TestBelief(t *testing.T) {
 			{want: []Lease{a, b, c}, kept: 3, until: ten},
 			{says: []Lease{own, a}, want: all, kept: 2, until: ten},
 			{says: []Lease{own}, want: []Lease{own, b, c}, kept: 2, until: ten},
+		}},
+		"who took our subnet gives it back": {calls: []hearing{
+			{says: all, want: all}, {says: []Lease{thief, a, b, c}, want: []Lease{thief, a, b, c}}, {says: []Lease{a, b, c}, want: []Lease{a, b, c}},
 		}},
 		"a doubt upon a doubt": {calls: []hearing{
 			{says: all, want: all},
