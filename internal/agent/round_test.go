@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
@@ -71,5 +72,24 @@ func TestUntilNextNeverWaitsForARenewalAlone(t *testing.T) {
 	}
 	if got := untilNext(time.Now().Add(-time.Hour)); got != time.Second {
 		t.Errorf("an overdue lease is looked at after %v; want a second", got)
+	}
+}
+
+func TestBlackholeGivesWayToTheBridge(t *testing.T) {
+	a := &Agent{settings: config.Settings{IPBlackholeRoute: true}}
+	self := backend.Self{
+		Pools: subnet.Pools{V6: subnet.Pool{Network: netip.MustParsePrefix("fd42::/48"), Len: 64}},
+		Lease: subnet.Lease{V6: subnet.Endpoint{Subnet: netip.MustParsePrefix("fd42:0:0:7::/64")}},
+	}
+	want := network.NewState()
+	a.addBlackholes(want, self)
+	const bridge = 256 // metric of the kernel's own IPv6 routes (IP6_RT_PRIO_ADDRCONF)
+	for _, r := range want.Routes {
+		if !r.Blackhole || r.Metric <= bridge {
+			t.Errorf("route %+v; want a blackhole with a metric above %d", r, bridge)
+		}
+	}
+	if len(want.Routes) != 1 {
+		t.Errorf("routes = %v; want one", want.Routes)
 	}
 }

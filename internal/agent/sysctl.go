@@ -38,6 +38,10 @@ func (a *Agent) addForwarding(s network.State, up network.Uplink) {
 // 1 unless the host forwards, 2 always.
 func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
 
+// lastMetric is that of a route that any other to the same destination goes
+// before: the kernel gives a bridge's own one 256 in IPv6.
+const lastMetric = 1 << 31
+
 // addBlackholes drops packets to pods of ours that do not exist, if that was
 // asked for. A route to a pod, or of the bridge, is more specific or has a
 // better metric.
@@ -48,7 +52,7 @@ func (a *Agent) addBlackholes(s network.State, self backend.Self) {
 	for f := range self.Families() {
 		r := network.Route{
 			Dst: f.Own.Subnet, Blackhole: true,
-			Metric: f.Pool.Index(f.Own.Subnet), Protocol: network.Protocol,
+			Metric: lastMetric, Protocol: network.Protocol,
 		}
 		s.Routes[r.Key()] = r
 	}
