@@ -4,6 +4,7 @@ package vxlan
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
 
 	"github.com/percale-net/percale/backend"
@@ -35,11 +36,15 @@ func (b Backend) device(self backend.Self, f backend.Family) network.Link {
 
 // deviceName finds the device by what it is: the kernel allows one with this
 // VNI and port per family. Otherwise it is the name that tools and runbooks
-// expect.
+// expect, or where a stranger bears that, another.
 func (b Backend) deviceName(self backend.Self, f backend.Family) string {
-	name := defaultName(b.VNI, f.V6)
-	if b.is(self.Links[name], f) {
-		return name
+	usual := usualName(b.VNI, f.V6)
+	if b.is(self.Links[usual], f) {
+		return usual
+	}
+	spare := spareName(b.VNI, f.V6)
+	if b.is(self.Links[spare], f) {
+		return spare
 	}
 	found := ""
 	for other, l := range self.Links {
@@ -47,7 +52,13 @@ func (b Backend) deviceName(self backend.Self, f backend.Family) string {
 			found = other
 		}
 	}
-	return cmp.Or(found, name)
+	switch {
+	case found != "":
+		return found
+	case b.stranger(self, f, usual) != "":
+		return spare
+	}
+	return usual
 }
 
 func (b Backend) is(l network.Link, f backend.Family) bool {
@@ -56,13 +67,56 @@ func (b Backend) is(l network.Link, f backend.Family) bool {
 		v.Local.IsValid() && v.Local.Is6() == f.V6
 }
 
-// defaultName returns flannel.<VNI> or flannel-v6.<VNI>, shortened where the
-// kernel would not take it.
-func defaultName(vni int, v6 bool) string {
-	long, short := "flannel.", "fl."
-	if v6 {
-		long, short = "flannel-v6.", "fl6."
+// stranger says what bears the name and is not ours to change, "" for nothing.
+// A VXLAN of our VNI and family is ours, if it must be made anew, too.
+func (b Backend) stranger(self backend.Self, f backend.Family, name string) string {
+	l, taken := self.Links[name]
+	v := l.VXLAN
+	switch {
+	case !taken || b.is(l, f):
+		return ""
+	case l.Kind == "":
+		return "a device of another kind"
+	case l.Kind != network.KindVXLAN:
+		return "of kind " + l.Kind
+	case v.VNI != b.VNI:
+		return fmt.Sprintf("a vxlan with VNI %d", v.VNI)
+	case v.Local.IsValid() && v.Local.Is6() != f.V6:
+		return "the vxlan of the other address family"
 	}
+	return ""
+}
+
+// Notes says which device does not have its usual name, and why.
+func (b Backend) Notes(self backend.Self) []string {
+	var notes []string
+	for f := range self.Families() {
+		usual, name := usualName(b.VNI, f.V6), b.deviceName(self, f)
+		if what := b.stranger(self, f, usual); what != "" {
+			notes = append(notes, fmt.Sprintf("%s is %s and not ours; the overlay device is %s", usual, what, name))
+		}
+	}
+	return notes
+}
+
+// usualName returns flannel.<VNI> or flannel-v6.<VNI>, shortened where the
+// kernel would not take it.
+func usualName(vni int, v6 bool) string {
+	if v6 {
+		return shorter("flannel-v6.", "fl6.", vni)
+	}
+	return shorter("flannel.", "fl.", vni)
+}
+
+// spareName returns percale.<VNI> or percale6.<VNI>, shortened likewise.
+func spareName(vni int, v6 bool) string {
+	if v6 {
+		return shorter("percale6.", "pc6.", vni)
+	}
+	return shorter("percale.", "pc.", vni)
+}
+
+func shorter(long, short string, vni int) string {
 	n := strconv.Itoa(vni)
 	if len(long)+len(n) <= maxName {
 		return long + n

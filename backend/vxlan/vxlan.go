@@ -133,6 +133,10 @@ func (b Backend) Devices(self backend.Self) (network.State, error) {
 			return network.State{}, fmt.Errorf("uplink %s has no %s address to send from", self.Uplink.Name, familyName(f.V6))
 		}
 		link := b.device(self, f)
+		if what := b.stranger(self, f, link.Name); what != "" {
+			return network.State{}, fmt.Errorf("%s and %s are both links of others (the latter is %s), so the overlay device has no name: "+
+				"give one of them another: ip link set dev %s name other0", usualName(b.VNI, f.V6), link.Name, what, link.Name)
+		}
 		if b.MTU > self.Uplink.MTU {
 			return network.State{}, fmt.Errorf("\"MTU\": %d of the Backend is the underlay's, and %s carries %d: remove it, or raise that of %s",
 				b.MTU, self.Uplink.Name, self.Uplink.MTU, self.Uplink.Name)

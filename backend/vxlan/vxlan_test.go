@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,16 +140,66 @@ func TestDeviceIsAdoptedForWhatItIs(t *testing.T) {
 }
 
 func TestNamesFitTheKernel(t *testing.T) {
-	for vni, want := range map[int][2]string{
-		1:        {"flannel.1", "flannel-v6.1"},
-		9999:     {"flannel.9999", "flannel-v6.9999"},
-		10000:    {"flannel.10000", "fl6.10000"},
-		16777215: {"fl.16777215", "fl6.16777215"},
+	for vni, want := range map[int][4]string{
+		1:        {"flannel.1", "flannel-v6.1", "percale.1", "percale6.1"},
+		9999:     {"flannel.9999", "flannel-v6.9999", "percale.9999", "percale6.9999"},
+		10000:    {"flannel.10000", "fl6.10000", "percale.10000", "percale6.10000"},
+		16777215: {"fl.16777215", "fl6.16777215", "pc.16777215", "pc6.16777215"},
 	} {
-		for i, v6 := range []bool{false, true} {
-			if got := defaultName(vni, v6); got != want[i] || len(got) > maxName {
-				t.Errorf("defaultName(%d, %t) = %q; want %q", vni, v6, got, want[i])
+		got := [4]string{usualName(vni, false), usualName(vni, true), spareName(vni, false), spareName(vni, true)}
+		if got != want || len(slices.MaxFunc(got[:], func(a, b string) int { return len(a) - len(b) })) > maxName {
+			t.Errorf("names for VNI %d = %q; want %q", vni, got, want)
+		}
+	}
+}
+
+func TestNameTakenByAStranger(t *testing.T) {
+	b := Backend{VNI: 1, Port: 8472}
+	s := self(b, true, true)
+	vx := func(name string, vni, port int, local netip.Addr) network.Link {
+		return network.Link{Name: name, Kind: network.KindVXLAN, VXLAN: network.VXLAN{VNI: vni, Port: port, Local: local}}
+	}
+	bridge := network.Link{Name: "flannel.1", Kind: network.KindBridge}
+	for _, tt := range []struct {
+		name  string
+		links []network.Link
+		want  string // of the IPv4 device
+		note  string // "": none
+	}{
+		{"a bridge", []network.Link{bridge}, "percale.1", "flannel.1 is of kind bridge and not ours; the overlay device is percale.1"},
+		{"hardware", []network.Link{{Name: "flannel.1"}}, "percale.1", "flannel.1 is a device of another kind and not ours; the overlay device is percale.1"},
+		{"another VNI", []network.Link{vx("flannel.1", 7, 8472, uplink.V4)}, "percale.1", "flannel.1 is a vxlan with VNI 7 and not ours; the overlay device is percale.1"},
+		{"our IPv6 device", []network.Link{vx("flannel.1", 1, 8472, uplink.V6)}, "percale.1",
+			"flannel.1 is the vxlan of the other address family and not ours; the overlay device is percale.1"},
+		{"the stranger went", []network.Link{vx("percale.1", 1, 8472, uplink.V4)}, "percale.1", ""},
+		{"adopted beside it", []network.Link{bridge, vx("vxlan0", 1, 8472, uplink.V4)}, "vxlan0",
+			"flannel.1 is of kind bridge and not ours; the overlay device is vxlan0"},
+		{"another port: made anew", []network.Link{vx("flannel.1", 1, 4789, uplink.V4)}, "flannel.1", ""},
+		{"no local address: made anew", []network.Link{vx("flannel.1", 1, 8472, netip.Addr{})}, "flannel.1", ""},
+		{"both names taken", []network.Link{bridge, vx("percale.1", 7, 8472, uplink.V4)}, "", ""},
+	} {
+		s.Links = map[string]network.Link{}
+		for _, l := range tt.links {
+			s.Links[l.Name] = l
+		}
+		got, err := b.Devices(s)
+		if tt.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "percale.1") {
+				t.Errorf("%s: devices %v, %v; want an error that names percale.1", tt.name, got.Links, err)
 			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if l, ok := got.Links[tt.want]; !ok || l.VXLAN.Local != uplink.V4 || len(got.Links) != 2 {
+			t.Errorf("%s: devices %v; want %s for IPv4, and one for IPv6", tt.name, got.Links, tt.want)
+		}
+		if notes := strings.Join(b.Notes(s), "; "); notes != tt.note {
+			t.Errorf("%s: notes %q; want %q", tt.name, notes, tt.note)
+		}
+		if e, err := b.Peer(s, peer(3, true)); err != nil || e.Routes[0].Link != tt.want {
+			t.Errorf("%s: a peer's routes are %v, %v; want %s", tt.name, e.Routes, err, tt.want)
 		}
 	}
 }
