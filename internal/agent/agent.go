@@ -24,6 +24,7 @@ import (
 	"github.com/percale-net/percale/internal/reconcile"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/owned"
 	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/local"
@@ -82,6 +83,7 @@ type Agent struct {
 	belief *subnet.Belief // of the news loop alone
 	saved  saved          // of the save loop alone
 	seen   seen           // what the kernel loop alone remembers from round to round
+	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
 
 	bridge atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
 }
@@ -117,6 +119,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.kernel.Close()
 	a.recallBridge()
+	a.loadOwned()
 
 	a.began = time.Now()
 	a.remember()

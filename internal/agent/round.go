@@ -56,6 +56,9 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	}
 	if r.err == nil {
 		a.seen.wish, a.seen.bridge = v.wish, r.bridge.want
+		if !r.add {
+			r.leftErr = errors.Join(r.leftErr, a.clearLeftovers(ctx, r.plan.State))
+		}
 	}
 	a.seen.round = began
 	a.reportRound(v, r)
@@ -64,7 +67,7 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 		// for it, and what else failed may have for the lack of one.
 		return period, a.seen.fight.told
 	}
-	return period, errors.Join(upErr, r.err, r.bridgeErr, r.envErr, a.seen.fight.told)
+	return period, errors.Join(upErr, r.err, r.bridgeErr, r.envErr, r.leftErr, a.seen.fight.told)
 }
 
 var errNoUplink = errors.New("choose uplink")
@@ -127,6 +130,7 @@ type result struct {
 	refused   []subnet.Refusal
 	add       bool // nothing may be deleted: the plan is by what the last run knew
 	have      network.State
+	notes     []string
 	changes   string // what was changed in the kernel; "" for nothing
 	first     network.Changes
 	before    network.State // first was made of
@@ -134,6 +138,7 @@ type result struct {
 	tally     tally
 	err       error // of the kernel, or of the plan
 	bridgeErr error // of the pods' bridge
+	leftErr   error // of what earlier configurations left
 	envErr    error // of subnet.env
 }
 
@@ -154,6 +159,10 @@ func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 	a.addBlackholes(r.plan.State, self)
 	r.add = !v.synced
 	r.bridge = a.planBridge(v, self)
+	if b, ok := a.backend.(interface{ Notes(backend.Self) []string }); ok {
+		r.notes = b.Notes(self)
+	}
+	r.leftErr = a.own(r.plan.State)
 	r.err = a.apply(ctx, &r)
 	if ownDevicesStand(r.err) {
 		r.envErr = a.writeEnv(v, self)

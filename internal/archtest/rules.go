@@ -42,6 +42,7 @@ var rules = []rule{
 	{pkg: "network", pure: true},
 	{pkg: "network/uplink", pure: true, own: []string{"network"}},
 	{pkg: "network/pod", pure: true, own: []string{"network"}},
+	{pkg: "network/owned", pure: true, own: []string{"network"}},
 	{pkg: "network/firewall", pure: true, own: []string{"network"}},
 	{pkg: "network/firewall/nftables", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
 	{pkg: "network/firewall/podmasq", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
