@@ -121,7 +121,7 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Devices = devicesOf(r)
 		s.PodMTU = a.seen.podMTU
 		s.Sysctls = sysctlsOf(r)
-		s.Refused, s.Notes = refused, slices.Concat(r.notes, a.notes(r.have))
+		s.Refused, s.Notes = refused, slices.Concat(r.notes, shadowNotes(r), a.notes(r.have))
 		s.Peers = countOf(peers)
 		s.Kernel.Count++
 		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)

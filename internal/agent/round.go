@@ -179,6 +179,7 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 		if err != nil {
 			return fmt.Errorf("read kernel: %w", err)
 		}
+		waiting := network.Adopt(r.have, r.plan.State)
 		r.bridge, r.bridgeErr = r.bridge.look(r.have.Links), nil
 		changes := network.Compare(r.have, feasible(r.bridge.join(r.plan.State), r.have))
 		if r.add {
@@ -196,7 +197,7 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 		if err != nil {
 			return err
 		}
-		if len(changes.SetLinks) == 0 && r.bridgeErr == nil {
+		if len(changes.SetLinks) == 0 && r.bridgeErr == nil && waiting == 0 {
 			break
 		}
 	}
