@@ -54,6 +54,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
+	if settings.Cleanup {
+		if err := agent.Cleanup(ctx, settings, stdout); err != nil {
+			fmt.Fprintln(stderr, "percaled --cleanup:", err)
+			return exitProblem
+		}
+		return exitFine
+	}
 	log.Info("percaled starts", "version", version, "node", settings.NodeName, "settings", settings)
 	if err := agent.New(settings, version, log).Run(ctx); err != nil {
 		log.Error("percaled ends", "err", err)

@@ -49,6 +49,9 @@ func (a *Agent) serveOn(ctx context.Context, h http.Handler, l net.Listener, err
 	return web.Serve(ctx, l, h)
 }
 
+// errRuns says that an agent works with the run directory.
+var errRuns = errors.New("another percaled runs")
+
 // lockRunDir makes sure that no other agent works with the directory. The lock
 // goes with the process, however that ends.
 func lockRunDir(dir string) (*os.File, error) {
@@ -61,7 +64,7 @@ func lockRunDir(dir string) (*os.File, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("another percaled runs with --run-dir %s: stop it, or give this one its own --run-dir, --state-dir and --subnet-file", dir)
+		err = fmt.Errorf("%w with --run-dir %s: stop it, or give this one its own --run-dir, --state-dir and --subnet-file", errRuns, dir)
 	}
 	if err != nil {
 		f.Close()

@@ -87,6 +87,7 @@ func watchOptions(s *Settings) []option {
 		{value: listen(&s.HealthzIP), name: "healthz-ip", arg: "IP", help: "where /healthz and /readyz are served"},
 		{value: number(&s.HealthzPort, 0, 65535), name: "healthz-port", arg: "PORT", help: "their TCP port; 0: not served"},
 		{value: number(&s.Verbosity, 0, math.MaxInt32), name: "v", arg: "LEVEL", help: "1 and above: log debug messages"},
+		{value: boolean(&s.Cleanup), name: "cleanup", help: "remove from this node what percaled made, and exit"},
 		{value: boolean(new(bool)), name: "version", help: "print the version and exit"},
 	}
 }

@@ -131,8 +131,9 @@ func (p *parser) environment(environ []string) {
 		}
 	}
 	for _, o := range p.options {
-		// Images commonly set …_VERSION to tell their own.
-		if p.given[o.name] || o.name == "version" {
+		// Images commonly set …_VERSION to tell their own. What is done once is
+		// not to be done at each start.
+		if p.given[o.name] || o.name == "version" || o.name == "cleanup" {
 			continue
 		}
 		for _, name := range variables(o.name) {

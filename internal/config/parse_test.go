@@ -50,6 +50,7 @@ func TestDefaultsAreFlannels(t *testing.T) {
 		"node-name":                    host,
 		"v":                            "0",
 		"version":                      "false",
+		"cleanup":                      "false",
 		"logtostderr":                  "false",
 		"alsologtostderr":              "false",
 	}

@@ -51,6 +51,8 @@ type Settings struct {
 	SetNodeNetworkUnavailable bool
 
 	Verbosity int // klog's level
+
+	Cleanup bool // remove what is ours and end, instead of a run
 }
 
 // Debug reports whether to log debug messages, which klog has from level 1 on.

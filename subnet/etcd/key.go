@@ -46,6 +46,9 @@ func (p place) key() string {
 	return v4 + "&" + dashed(p.v6)
 }
 
+// LeaseKey returns the etcd key of a lease below a prefix.
+func LeaseKey(prefix string, l subnet.Lease) string { return prefix + "/subnets/" + placeOf(l).key() }
+
 // base returns what the keys of all leases begin with that have the same first
 // address: two nodes with different subnet lengths must not both take it.
 func (p place) base() string {
