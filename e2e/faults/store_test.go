@@ -21,9 +21,7 @@ import (
 const away = 1500 * time.Millisecond
 
 // storeNotYet is notYet for the faults below.
-var storeNotYet = map[string]string{
-	"etcd restored while the peer hangs": "a peer that an old backup does not have is not doubted",
-}
+var storeNotYet = map[string]string{}
 
 // storeFaults lists what befalls etcd, or the way there. After each the victim
 // must still learn what is new.

@@ -18,9 +18,9 @@ const (
 	// the last run left on disk.
 	patience = 3 * time.Second
 
-	// saveEvery is the least time between two writes of the known peers: with
-	// thousands of them a write is megabytes.
-	saveEvery = 2 * time.Second
+	// saveShare bounds the share of time that writing down the known peers takes:
+	// with thousands of them a write is megabytes.
+	saveShare = 20
 )
 
 // remember reads what the last run left on disk. What cannot be read is no more
@@ -92,7 +92,7 @@ func (a *Agent) saveRound(ctx context.Context) (time.Duration, error) {
 	if !a.facts.view().synced {
 		return 0, nil
 	}
-	timer := time.NewTimer(time.Until(a.saved.at.Add(saveEvery)))
+	timer := time.NewTimer(time.Until(a.saved.at.Add(saveShare * a.saved.took)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done(): // the last chance
@@ -117,10 +117,11 @@ func (a *Agent) save(s subnet.Snapshot, at time.Time) error {
 	if a.saved.conf == string(a.rawConf) && sameLeases(a.saved.snapshot, s) && local.TouchPeers(dir, at) == nil {
 		return nil
 	}
-	a.saved = saved{at: time.Now()}
+	began := time.Now()
 	err := local.SavePeers(dir, local.Known{
 		Node: a.settings.NodeName, Store: a.storeName(), Conf: a.rawConf, Leases: s.Leases, At: at,
 	})
+	a.saved = saved{at: time.Now(), took: time.Since(began)}
 	if err == nil {
 		a.saved.snapshot, a.saved.conf = s, string(a.rawConf)
 	}
@@ -130,6 +131,7 @@ func (a *Agent) save(s subnet.Snapshot, at time.Time) error {
 // Saved is what was written last.
 type saved struct {
 	at       time.Time // zero: never
+	took     time.Duration
 	snapshot subnet.Snapshot
 	conf     string
 }
