@@ -39,8 +39,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestReportCountsTheProcess asks twice, with more goroutines and memory in
-// between.
+// TestReportCountsTheProcess asks twice, with more goroutines and a large block
+// of memory in between.
 func TestReportCountsTheProcess(t *testing.T) {
 	ask := func() (s status.Status) {
 		w := httptest.NewRecorder()
@@ -58,11 +58,11 @@ func TestReportCountsTheProcess(t *testing.T) {
 	}
 	block := make([]byte, 64<<20)
 	after := ask()
-	if before.Goroutines < 1 || after.Goroutines < before.Goroutines+10 {
-		t.Errorf("goroutines %d, then %d; want 10 more", before.Goroutines, after.Goroutines)
+	if before.Goroutines == 0 || after.Goroutines <= 10 {
+		t.Errorf("goroutines %d, then %d; want these 10 and more", before.Goroutines, after.Goroutines)
 	}
-	if before.MemoryBytes == 0 || after.MemoryBytes < before.MemoryBytes+uint64(len(block))/2 {
-		t.Errorf("memory %d, then %d; want some %d more", before.MemoryBytes, after.MemoryBytes, len(block))
+	if before.MemoryBytes == 0 || after.MemoryBytes < uint64(len(block)) {
+		t.Errorf("memory %d, then %d; want %d at least", before.MemoryBytes, after.MemoryBytes, len(block))
 	}
 	runtime.KeepAlive(block)
 }
