@@ -68,12 +68,5 @@ func bridgeBatch(t *testing.T, ns netns.NS, commands []string) {
 	t.Helper()
 	cmd := exec.Command("bridge", "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-	var out []byte
-	err := ns.Do(func() (err error) {
-		out, err = cmd.CombinedOutput()
-		return err
-	})
-	if err != nil {
-		t.Fatalf("bridge -batch of %d commands in %s: %v: %.500s", len(commands), ns.Name(), err, out)
-	}
+	output(t, ns, cmd)
 }

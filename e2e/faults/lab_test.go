@@ -19,15 +19,22 @@ const limit = time.Minute
 
 func TestMain(m *testing.M) { os.Exit(labtest.Main(m)) }
 
-// run runs a tool in a namespace.
+// run runs a tool in a namespace and returns its standard output. On the other
+// one ip tells of other labs' namespaces that go.
 func run(t *testing.T, ns netns.NS, command string) string {
 	t.Helper()
 	words := strings.Fields(command)
-	out, err := ns.Output(words[0], words[1:]...)
-	if err != nil {
-		t.Fatal(err)
+	return output(t, ns, exec.Command(words[0], words[1:]...))
+}
+
+func output(t *testing.T, ns netns.NS, cmd *exec.Cmd) string {
+	t.Helper()
+	var out, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := ns.Do(cmd.Run); err != nil {
+		t.Fatalf("%.500q in %s: %v: %.500s%.500s", cmd.Args, ns.Name(), err, out.String(), stderr.String())
 	}
-	return out
+	return out.String()
 }
 
 // batch gives one ip process many commands, so that little time lies between
@@ -36,15 +43,7 @@ func batch(t *testing.T, ns netns.NS, options string, commands ...string) string
 	t.Helper()
 	cmd := exec.Command("ip", append(strings.Fields(options), "-batch", "-")...)
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-	var out []byte
-	err := ns.Do(func() (err error) {
-		out, err = cmd.CombinedOutput()
-		return err
-	})
-	if err != nil {
-		t.Fatalf("ip %s -batch of %q in %s: %v: %s", options, commands, ns.Name(), err, out)
-	}
-	return string(out)
+	return output(t, ns, cmd)
 }
 
 // eventually calls check until it returns nil, or for that long; then it

@@ -93,8 +93,8 @@ func startWithoutEtcd(t *testing.T, v *victim) {
 		if err != nil {
 			return err
 		}
-		if !s.Ready || s.Peers.Programmed != 1 {
-			return fmt.Errorf("without etcd: ready %t, waiting for %q, peers programmed %d; want ready with 1",
+		if !s.Ready || s.Peers.Programmed < 1 { // one that ended just before may not be forgotten on disk
+			return fmt.Errorf("without etcd: ready %t, waiting for %q, peers programmed %d; want ready with a peer",
 				s.Ready, s.Waiting, s.Peers.Programmed)
 		}
 		out, _ := v.node.NS().Output(filepath.Join(labtest.Bin(t), "percale"), "--run-dir="+v.node.Agent(0).RunDir(), "status")
