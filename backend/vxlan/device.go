@@ -61,10 +61,11 @@ func (b Backend) deviceName(self backend.Self, f backend.Family) string {
 	return usual
 }
 
+// is reports whether a link is the family's tunnel device. One without an
+// address of its own sends from whichever fits, over IPv4.
 func (b Backend) is(l network.Link, f backend.Family) bool {
 	v := l.VXLAN
-	return l.Kind == network.KindVXLAN && v.VNI == b.VNI && v.Port == b.Port &&
-		v.Local.IsValid() && v.Local.Is6() == f.V6
+	return l.Kind == network.KindVXLAN && v.VNI == b.VNI && v.Port == b.Port && v.Local.Is6() == f.V6
 }
 
 // stranger says what bears the name and is not ours to change, "" for nothing.

@@ -25,8 +25,7 @@ func (v *victim) while(t *testing.T, fn func()) {
 
 // replaceOverlays deletes each overlay device, makes one of its name as is
 // said, unless that is "", and more devices. FAMILY in it stands for 0 or 1,
-// UPLINK for the address, NOWHERE for what makes a device of the family that has
-// none.
+// UPLINK for the address.
 func replaceOverlays(how string, more ...string) func(*testing.T, *victim) {
 	return func(t *testing.T, v *victim) {
 		t.Helper()
@@ -39,8 +38,7 @@ func replaceOverlays(how string, more ...string) func(*testing.T, *victim) {
 				for _, m := range more {
 					commands = append(commands, "link add "+m)
 				}
-				fill := strings.NewReplacer("FAMILY", strconv.Itoa(i), "UPLINK", v.node.Uplink()[i].String(),
-					"NOWHERE", []string{"", "local :: dev eth0"}[i])
+				fill := strings.NewReplacer("FAMILY", strconv.Itoa(i), "UPLINK", v.node.Uplink()[i].String())
 				for j := range commands {
 					commands[j] = fill.Replace(commands[j])
 				}
@@ -48,6 +46,15 @@ func replaceOverlays(how string, more ...string) func(*testing.T, *victim) {
 			}
 		})
 	}
+}
+
+// forgetAddress puts a device without an address, which is then of IPv4, in the
+// first overlay's place.
+func forgetAddress(t *testing.T, v *victim) {
+	t.Helper()
+	v.while(t, func() {
+		batch(t, v.node.NS(), "", "link del dev "+v.overlays[0], "link add vx0 type vxlan id 1 dstport 8472")
+	})
 }
 
 // bridgesStay reports as an error that an imposter was deleted: it is somebody's.

@@ -91,7 +91,8 @@ func (c *Conn) recreate(ctx context.Context, want network.Link) error {
 }
 
 // conflict names the VXLAN device that keeps want from being made: the kernel
-// allows one per VNI, port and family.
+// allows one per VNI, port and family, which one without an address does not
+// tell.
 func (c *Conn) conflict(ctx context.Context, want network.Link) error {
 	if want.Kind != network.KindVXLAN {
 		return nil
@@ -103,7 +104,8 @@ func (c *Conn) conflict(ctx context.Context, want network.Link) error {
 	w := want.VXLAN
 	for _, l := range links {
 		v := l.VXLAN
-		if l.Kind == want.Kind && l.Name != want.Name && v.VNI == w.VNI && v.Port == w.Port && v.Local.Is6() == w.Local.Is6() {
+		family := !v.Local.IsValid() || v.Local.Is6() == w.Local.Is6()
+		if l.Kind == want.Kind && l.Name != want.Name && v.VNI == w.VNI && v.Port == w.Port && family {
 			return fmt.Errorf("vxlan id %d port %d is already held by %s: ip link del %s", w.VNI, w.Port, l.Name, l.Name)
 		}
 	}
