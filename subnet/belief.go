@@ -53,16 +53,17 @@ func NewBelief(leases []Lease) *Belief {
 // its history is another one. Then what it lost is kept, until
 //   - its owner publishes again, there or elsewhere,
 //   - somebody else takes its subnet, or
-//   - the store has stood by it for ten minutes.
+//   - the store has stood by it for ten minutes of the clock that now is of.
 //
 // Where the history is another one, this holds also for a lease that the store
 // has with another value, which is an older one. Our own lease is never kept:
 // whoever renews it must see that it is missing.
 //
 // Own is the lease that this node has published, the zero Lease if none; one
-// without a node name was not. To end
-// a doubt by time, call Learn with the last snapshot again at Doubt.Until; now
-// should bear a monotonic reading. Nothing that s holds is changed.
+// without a node name was not. To end a doubt by time, call Learn with the last
+// snapshot again at Doubt.Until. The clock should be monotonic, and stand still
+// while the store is away: then it stands by nothing. Nothing that s holds is
+// changed.
 func (b *Belief) Learn(s Snapshot, own Lease, now time.Time) (Snapshot, Doubt) {
 	lost := own.Node != "" && !own.empty() && (s.OwnLost || !holds(s.Leases, own))
 	if !lost && !s.Rewound && len(b.kept) == 0 {

@@ -28,10 +28,19 @@ func (d Doubt) String() string {
 	if d.Kept == 1 {
 		leases, kept = "lease", "it is"
 	}
-	return fmt.Sprintf("%s: %d %s of peers would go; %s kept until published again, or until %s. "+
+	return fmt.Sprintf("%s: %d %s of peers would go; %s kept until published again, or until %s if the store stays in reach. "+
 		"If those nodes are really gone, nothing is to be done. If the store was emptied or restored by mistake, "+
 		"keep the agents of all nodes running: each publishes its lease again by itself",
 		d.Why, d.Kept, leases, kept, d.Last.Format("15:04:05"))
+}
+
+// Later returns d with its times moved, for a clock that is ahead of the one
+// that Learn was told.
+func (d Doubt) Later(by time.Duration) Doubt {
+	if d.Kept > 0 {
+		d.Since, d.Until, d.Last = d.Since.Add(by), d.Until.Add(by), d.Last.Add(by)
+	}
+	return d
 }
 
 // doubt tells of what b keeps.

@@ -28,7 +28,8 @@ type view struct {
 	renewAt  time.Time    // zero: never
 	previous subnet.Lease // what we had before this start; a preference
 
-	awaySince time.Time // since when the store is away; zero: it is there
+	awaySince time.Time     // since when the store is away; zero: it is there
+	awayTotal time.Duration // how long it was away before that, altogether
 
 	wish int // counts the changes of all that the plan depends on
 }
@@ -41,6 +42,14 @@ func (v view) last() subnet.Lease {
 	return v.previous
 }
 
+// away returns how long the store has been away, altogether.
+func (v view) away(now time.Time) time.Duration {
+	if v.awaySince.IsZero() {
+		return v.awayTotal
+	}
+	return v.awayTotal + now.Sub(v.awaySince)
+}
+
 // known reports whether the snapshot means anything.
 func (v view) known() bool { return v.synced || v.cached }
 
@@ -49,7 +58,9 @@ func (v view) known() bool { return v.synced || v.cached }
 func (f *facts) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.now = view{previous: f.now.last(), awaySince: f.now.awaySince, wish: f.now.wish + 1}
+	f.now = view{
+		previous: f.now.last(), awaySince: f.now.awaySince, awayTotal: f.now.awayTotal, wish: f.now.wish + 1,
+	}
 }
 
 func (f *facts) view() view {

@@ -49,8 +49,10 @@ func (a *Agent) newsRound(context.Context) (time.Duration, error) {
 	if !told {
 		return a.fallBack(), nil
 	}
-	now := time.Now()
-	believed, doubt := a.belief.Learn(snapshot, a.facts.view().last(), now)
+	now, v := time.Now(), a.facts.view()
+	away := v.away(now) // a store that cannot be asked stands by nothing
+	believed, doubt := a.belief.Learn(snapshot, v.last(), now.Add(-away))
+	doubt = doubt.Later(away)
 	if a.facts.update(func(v *view) { v.snapshot, v.synced, v.cached = believed, true, false }) {
 		a.leases.Kick()
 		a.kernels.Kick()
@@ -60,8 +62,8 @@ func (a *Agent) newsRound(context.Context) (time.Duration, error) {
 		s.Store.Synced, s.Store.Cached, s.Store.At = true, false, now
 		s.Fault("leases", doubted(doubt), now)
 	})
-	if doubt.Until.IsZero() {
-		return 0, nil
+	if doubt.Kept == 0 || !v.awaySince.IsZero() {
+		return 0, nil // news kick, and so does a store that is back
 	}
 	return max(time.Until(doubt.Until), time.Second), nil
 }
@@ -76,12 +78,13 @@ func doubted(d subnet.Doubt) error {
 
 // storeFault takes news of the store's connection.
 func (a *Agent) storeFault(err error) {
+	now := time.Now()
 	var since time.Time
 	a.facts.update(func(v *view) {
 		if err == nil {
-			v.awaySince = time.Time{}
+			v.awayTotal, v.awaySince = v.away(now), time.Time{}
 		} else if v.awaySince.IsZero() {
-			v.awaySince = time.Now()
+			v.awaySince = now
 		}
 		since = v.awaySince
 	})
@@ -90,12 +93,13 @@ func (a *Agent) storeFault(err error) {
 		if err != nil {
 			st.Store.Error = err.Error()
 		}
-		st.Fault(partStore, err, time.Now())
+		st.Fault(partStore, err, now)
 	})
 	if err != nil {
 		a.log.Warn("store is away; the data plane stays as it is", "err", err)
 		return
 	}
 	a.log.Info("store is back")
+	a.newsLoop.Kick()
 	a.kickConf() // its watch does not notice that a store came back emptied, or from a backup
 }
