@@ -57,7 +57,7 @@ type Agent struct {
 	facts    facts
 	news     news
 	began    time.Time   // when Run was called
-	known    local.Known // what the last run knew; zero At: nothing
+	known    local.Known // what the last run knew, and of its Conf what is newest; zero At: nothing
 
 	// Known once the store has answered, and not changed after.
 	store   Store

@@ -89,8 +89,9 @@ func newBackend(c config.Backend) backend.Backend {
 // confRound returns errNewConf when the configuration is another one than we
 // work by. One that is wrong is a problem to show, and we go on by the former.
 func (a *Agent) confRound(ctx context.Context) (time.Duration, error) {
-	conf, _, err := a.readConf(ctx)
+	conf, raw, err := a.readConf(ctx)
 	if err == nil && conf != a.conf {
+		a.known.Conf = raw // that of the last run is no choice any more, should the store go away now
 		return 0, errNewConf
 	}
 	a.report(func(s *status.Status) { s.Fault(partNetConf, err, time.Now()) })
