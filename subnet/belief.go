@@ -118,8 +118,9 @@ func (d doubting) weigh(b *Belief, told []Lease) (kept []keep, outdated []Lease)
 	} else {
 		_, news := differ(b.outdated, added)
 		outdated = without(added, news)
-		if len(news) > 0 {
-			rival := rivalsOf(news)
+		if len(kept) > 0 {
+			// Not of the news alone: who moves publishes elsewhere first.
+			rival := rivalsOf(without(told, outdated))
 			kept = slices.DeleteFunc(kept, func(k keep) bool { return rival.of(k.lease) })
 		}
 	}

@@ -100,6 +100,11 @@ func TestBelief(t *testing.T) {
 			{want: []Lease{a, flannel}, kept: 2, until: ten},
 			{says: []Lease{moved, at("a", 9, "")}, want: []Lease{moved, at("a", 9, "")}},
 		}},
+		"we move, and so does a peer": {calls: []hearing{
+			{says: []Lease{own, a, b}, want: []Lease{own, a, b}},
+			{says: []Lease{own, a, b, at("a", 9, "")}, want: []Lease{own, a, b, at("a", 9, "")}},
+			{says: []Lease{b, at("me", 8, ""), at("a", 9, "")}, want: []Lease{b, at("me", 8, ""), at("a", 9, "")}},
+		}},
 		"a value changes in the loss": {calls: []hearing{
 			{says: all, want: all}, {says: []Lease{newA}, want: []Lease{newA, b, c}, kept: 2, until: ten},
 		}},
