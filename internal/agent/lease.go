@@ -54,12 +54,13 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 	if err != nil {
 		return err
 	}
+	// First, or its release would look like the loss of the lease that we have.
+	a.hold(own, expires, live)
 	for _, old := range release {
 		if err := a.store.Release(ctx, old); err != nil {
 			return fmt.Errorf("release our older lease: %w", err)
 		}
 	}
-	a.hold(own, expires, live)
 	return nil
 }
 
