@@ -29,7 +29,7 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 	case errors.Is(err, subnet.ErrNameClash):
 		err = fmt.Errorf("%w: give one of the two another --node-name and start it anew", err)
 	case errors.Is(err, subnet.ErrSubnetLost):
-		a.keepPrevious(v)
+		a.resume() // or an agent that has just started would look after nothing
 		err = fmt.Errorf("%w: peers send packets for these pods there. Move them: kubectl drain %s --ignore-daemonsets, "+
 			"and reboot it if pods of daemon sets stay; with the last of them gone, it takes another subnet by itself",
 			err, a.settings.NodeName)
@@ -81,18 +81,6 @@ func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release [
 		own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
 	}
 	return own, release, live, err
-}
-
-// keepPrevious goes on with the subnet that another node has in the store, since
-// pods of this node live in it: without it an agent that has just started would
-// look after nothing.
-func (a *Agent) keepPrevious(v view) {
-	own := v.previous.In(a.conf.Pools)
-	if v.held || !own.Covers(a.conf.Pools) {
-		return
-	}
-	own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them
-	a.hold(own, time.Time{}, true)
 }
 
 // hold notes that own is ours until expires. live says whether pods may be left

@@ -61,30 +61,40 @@ func (a *Agent) fallBackIn() (time.Duration, bool) {
 // fallBack works by the peers of the last run until the store is there.
 func (a *Agent) fallBack() time.Duration {
 	wait, ok := a.fallBackIn()
-	v := a.facts.view()
-	if !ok || v.cached || wait > 0 {
+	if !ok || wait > 0 || a.facts.view().cached {
 		return wait
 	}
-	if a.facts.update(func(v *view) {
+	a.facts.update(func(v *view) {
 		v.snapshot, v.cached = subnet.Snapshot{Leases: a.known.Leases}, true
-		if own := v.previous.In(a.conf.Pools); !v.held && own.Covers(a.conf.Pools) {
-			own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them
-			// It is to be published anew as soon as that can be.
-			v.lease, v.held, v.renewAt = own, true, time.Now()
-		}
-	}) {
-		a.log.Warn("the store is away; working by the peers of the last run", "peers", len(a.known.Leases), "known", a.known.At)
-		a.kernels.Kick()
-		a.firewall.Kick()
-	}
-	v = a.facts.view()
+	})
+	a.log.Warn("the store is away; working by the peers of the last run", "peers", len(a.known.Leases), "known", a.known.At)
+	a.resume()
+	a.kernels.Kick()
 	a.report(func(s *status.Status) {
 		s.Store.Cached, s.Store.At = true, earlier(a.known.At, time.Now())
-		if v.held {
-			s.Subnets = v.lease.Subnets()
-		}
 	})
 	return 0
+}
+
+// resume goes on with the subnet that we had before this start although the
+// store does not say that it is ours. It is to be published as soon as that can
+// be.
+func (a *Agent) resume() {
+	var own subnet.Lease
+	if !a.facts.update(func(v *view) {
+		own = v.previous.In(a.conf.Pools)
+		if v.held || !own.Covers(a.conf.Pools) {
+			return
+		}
+		own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them
+		v.lease, v.held, v.renewAt = own, true, time.Now()
+	}) {
+		return
+	}
+	a.log.Info("going on with the subnet of before", "subnet", own.V4.Subnet, "subnet6", own.V6.Subnet)
+	a.kernels.Kick()
+	a.firewall.Kick()
+	a.report(func(s *status.Status) { s.Subnets = own.Subnets() })
 }
 
 // saveRound keeps on disk what is known, for a start without the store.
