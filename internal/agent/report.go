@@ -127,6 +127,9 @@ func (a *Agent) reportRound(v view, r result) {
 		r.tally.report(s, &s.Kernel)
 		s.Fault(partKernel, own, r.began)
 		s.Fault("peers", others, r.began)
+		if r.err == nil && len(r.bridge.memory.Ports) == 0 {
+			s.Fault("pods", nil, r.began) // the last one of an earlier subnet is gone
+		}
 		s.Fault("bridge", r.bridgeErr, r.began)
 		s.Fault(partEnv, r.envErr, r.began)
 		s.Fault("leftovers", r.leftErr, r.began)
