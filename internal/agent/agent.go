@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package agent joins store, backend, firewall and kernel into loops: the news
-// loop decides what to believe of the store, the lease loop keeps our lease in
-// it, the kernel loop makes links, addresses, routes, neighbors, FDB and sysctls
-// as planned, the firewall loop does so for the rules. Each takes the newest facts, does all that there is to
+// loop decides what to believe of the store, the cache loop keeps that on disk,
+// the lease loop keeps our lease in the store, the kernel loop makes links,
+// addresses, routes, neighbors, FDB and sysctls as planned, the firewall loop
+// does so for the rules. Each takes the newest facts, does all that there is to
 // do, and is safe to repeat; events only kick it.
 package agent
 
@@ -67,7 +68,7 @@ type Agent struct {
 	engine  engine
 
 	newsLoop *reconcile.Loop
-	saves    *reconcile.Loop
+	cache    *reconcile.Loop
 	leases   *reconcile.Loop
 	kernels  *reconcile.Loop
 	firewall *reconcile.Loop
@@ -81,7 +82,7 @@ type Agent struct {
 	notified  sync.Once // that we are ready, to systemd
 
 	belief *subnet.Belief // of the news loop alone
-	saved  saved          // of the save loop alone
+	saved  saved          // of the cache loop alone
 	seen   seen           // what the kernel loop alone remembers from round to round
 	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
 
@@ -97,7 +98,7 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 		Store:   status.Store{Kind: "etcd"},
 	})
 	a.newsLoop = reconcile.New("news", log, a.newsRound)
-	a.saves = reconcile.New("cache", log, a.saveRound)
+	a.cache = reconcile.New("cache", log, a.cacheRound)
 	a.leases = reconcile.New("lease", log, a.leaseRound)
 	a.kernels = reconcile.New("kernel", log, a.kernelRound)
 	a.firewall = reconcile.New("firewall", log, a.firewallRound)
@@ -156,7 +157,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
 	group.Go(func() error { return a.newsLoop.Run(ctx) })
-	group.Go(func() error { return a.saves.Run(ctx) })
+	group.Go(func() error { return a.cache.Run(ctx) })
 	group.Go(func() error { return a.leases.Run(ctx) })
 	group.Go(func() error { return a.kernels.Run(ctx) })
 	group.Go(func() error { return a.firewall.Run(ctx) })

@@ -97,8 +97,8 @@ func (a *Agent) resume() {
 	a.report(func(s *status.Status) { s.Subnets = own.Subnets() })
 }
 
-// saveRound keeps on disk what is known, for a start without the store.
-func (a *Agent) saveRound(ctx context.Context) (time.Duration, error) {
+// cacheRound keeps on disk what is known, for a start without the store.
+func (a *Agent) cacheRound(ctx context.Context) (time.Duration, error) {
 	if !a.facts.view().synced {
 		return 0, nil
 	}

@@ -56,7 +56,7 @@ func (a *Agent) newsRound(context.Context) (time.Duration, error) {
 	if a.facts.update(func(v *view) { v.snapshot, v.synced, v.cached = believed, true, false }) {
 		a.leases.Kick()
 		a.kernels.Kick()
-		a.saves.Kick()
+		a.cache.Kick()
 	}
 	a.report(func(s *status.Status) {
 		s.Store.Synced, s.Store.Cached, s.Store.At = true, false, now
