@@ -127,16 +127,15 @@ func (r repair) by(who meddler) repair {
 	return r
 }
 
-// noteFlannel has the kernel loop's report show what is left of flannel's rules.
+// noteFlannel has the kernel loop's report show what is left of flannel's rules,
+// where the renderer in use can tell.
 func (a *Agent) noteFlannel() {
-	finder, ok := a.engine.renderer.(interface{ FlannelLeft() []string })
-	if !ok {
-		return
-	}
 	note := ""
-	if left := finder.FlannelLeft(); len(left) > 0 {
-		note = "Rules of flannel are here. They do no harm, but nobody needs them once flannel is gone from this node: " +
-			strings.Join(left, "; ")
+	if finder, ok := a.engine.renderer.(interface{ FlannelLeft() []string }); ok {
+		if left := finder.FlannelLeft(); len(left) > 0 {
+			note = "Rules of flannel are here. They do no harm, but nobody needs them once flannel is gone from this node: " +
+				strings.Join(left, "; ")
+		}
 	}
 	if was := a.rulesNote.Swap(&note); was == nil && note != "" || was != nil && *was != note {
 		a.kernels.Kick()

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -24,10 +25,19 @@ type repair struct {
 	counts []network.UndoneCount // of all of them
 }
 
-// undoneEntries tells what was undone of what r's first pass found.
-func (r *result) undoneEntries() repair {
-	undone, counts := r.first.Undone(r.before, namedByRepair)
-	return repair{r.changes, undone, counts}
+// judge tells what of the kernel round's work was a repair, and whether there is
+// a fight over it. A change without a new wish is a repair.
+func (a *Agent) judge(v view, r *result) {
+	var found repair
+	sameWish := a.seen.wish == v.wish && reflect.DeepEqual(a.seen.bridge, r.bridge.want)
+	if r.err == nil && r.bridgeErr == nil && sameWish && r.changes != "" {
+		found.what = r.changes
+		found.undone, found.counts = r.first.Undone(r.before, namedByRepair)
+	}
+	r.tally = a.seen.fight.settle(partFight, mend{at: r.began, who: who(a.kernel, a.seen.round)}, found)
+	if found.what != "" && r.tally.fight == nil {
+		a.log.Warn("repaired the kernel", "what", found.what, "undone", found.names())
+	}
 }
 
 // names lists the entries that are named.

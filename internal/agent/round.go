@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"strings"
 	"time"
 
@@ -26,8 +25,7 @@ const maxPasses = 3
 // seen is what the kernel loop alone remembers.
 type seen struct {
 	wish      int                     // of the last round that left the kernel as planned
-	locals    []netip.Addr            // all addresses of this node
-	addresses []network.Address       // the same, with their links
+	addresses []network.Address       // all of this node
 	bridge    network.State           // what was wanted of the pods' bridge in that round
 	podMTU    int                     // as CNI plugins were told last, in bytes
 	refused   map[subnet.Refusal]bool // as logged last
@@ -46,14 +44,7 @@ func (a *Agent) kernelRound(ctx context.Context) (time.Duration, error) {
 	}
 	r := a.applyPlan(ctx, v)
 	r.began = began
-	sameWish := a.seen.wish == v.wish && reflect.DeepEqual(a.seen.bridge, r.bridge.want)
-	if r.err == nil && r.bridgeErr == nil && sameWish && r.changes != "" {
-		r.repair = r.undoneEntries()
-	}
-	r.tally = a.seen.fight.settle(partFight, mend{at: began, who: who(a.kernel, a.seen.round)}, r.repair)
-	if r.repair.what != "" && r.tally.fight == nil {
-		a.log.Warn("repaired the kernel", "what", r.repair.what, "undone", r.repair.names())
-	}
+	a.judge(v, &r)
 	if r.err == nil {
 		a.seen.wish, a.seen.bridge = v.wish, r.bridge.want
 		if !r.add {
@@ -80,10 +71,9 @@ func (a *Agent) followUplink(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read links: %w", err)
 	}
-	a.seen.locals, a.seen.addresses = nil, nil
+	a.seen.addresses = nil
 	for _, l := range known.Links {
 		for _, addr := range l.Addrs {
-			a.seen.locals = append(a.seen.locals, addr.Prefix.Addr())
 			a.seen.addresses = append(a.seen.addresses, network.Address{Link: l.Name, Prefix: addr.Prefix})
 		}
 	}
@@ -124,18 +114,19 @@ func (a *Agent) networks() []netip.Prefix {
 
 // A result is what a round did and found.
 type result struct {
-	began     time.Time
-	plan      backend.Plan
-	bridge    bridgePlan
-	refused   []subnet.Refusal
-	add       bool // nothing may be deleted: the plan is by what the last run knew
-	have      network.State
-	notes     []string
-	changes   string // what was changed in the kernel; "" for nothing
-	first     network.Changes
-	before    network.State // first was made of
-	repair    repair
-	tally     tally
+	began   time.Time
+	plan    backend.Plan
+	bridge  bridgePlan
+	refused []subnet.Refusal
+	notes   []string
+	add     bool          // nothing may be deleted: the plan is by what the last run knew
+	have    network.State // as read last
+
+	changes string          // what was changed in the kernel; "" for nothing
+	first   network.Changes // of the first pass
+	before  network.State   // first was made of
+	tally   tally           // of repairs among them
+
 	err       error // of the kernel, or of the plan
 	bridgeErr error // of the pods' bridge
 	leftErr   error // of what earlier configurations left
@@ -145,7 +136,9 @@ type result struct {
 // applyPlan plans, reads, compares and writes, until there is nothing to write.
 func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 	self := a.self(v)
-	self.Locals = a.seen.locals
+	for _, addr := range a.seen.addresses {
+		self.Locals = append(self.Locals, addr.Prefix.Addr())
+	}
 	if self.Links, r.err = a.kernel.Links(ctx); r.err != nil {
 		r.err = fmt.Errorf("read links: %w", r.err)
 		return r
