@@ -17,7 +17,7 @@ import (
 // the new one, whole, even after a power cut. It writes nothing when path
 // holds b already.
 func writeFile(path string, b []byte) error {
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, b) {
+	if have, err := readFile(path, int64(len(b))); err == nil && bytes.Equal(have, b) {
 		return nil
 	}
 	return replaceFile(path, func(w io.Writer) error {
