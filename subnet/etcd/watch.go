@@ -100,9 +100,9 @@ func (w *watch) run(ctx context.Context) error {
 	defer cancel()
 	watcher := clientv3.NewWatcher(conn.client) // alone: streams are not shared
 	defer watcher.Close()
-	lost := lost(ctx, conn.client)
+	lost, next := lost(ctx, conn.client), w.next
 	events := pump(ctx, func() clientv3.WatchChan {
-		return watcher.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(w.next),
+		return watcher.Watch(ctx, w.store.subnets(), clientv3.WithPrefix(), clientv3.WithRev(next),
 			clientv3.WithCreatedNotify(), clientv3.WithProgressNotify())
 	})
 	for {
@@ -111,12 +111,7 @@ func (w *watch) run(ctx context.Context) error {
 			if !open {
 				return w.store.explain("watch leases", errBroken)
 			}
-			if resp.Created {
-				if err := w.verify(ctx); err != nil {
-					return err
-				}
-			}
-			if err := w.take(resp, events); err != nil {
+			if err := w.hear(ctx, resp, events); err != nil {
 				return err
 			}
 		case <-conn.ctx.Done():
@@ -128,6 +123,16 @@ func (w *watch) run(ctx context.Context) error {
 			return w.store.explain("watch leases", errBroken)
 		}
 	}
+}
+
+// hear takes a response; the first one, once it is known what history it is of.
+func (w *watch) hear(ctx context.Context, resp clientv3.WatchResponse, more <-chan clientv3.WatchResponse) error {
+	if resp.Created {
+		if err := w.verify(ctx); err != nil {
+			return err
+		}
+	}
+	return w.take(resp, more)
 }
 
 // verify returns an error unless etcd tells the history that the table is from.
