@@ -106,29 +106,9 @@ func (c *cleaner) overlay(ctx context.Context, links map[string]network.Link) er
 	if err != nil {
 		return err
 	}
-	scope := kernel.Scope{Devices: devices, Networks: c.remains.networks}
-	gone := 0
-	var have network.State
-	for range maxPasses { // of routes with one key, a read shows one
-		if have, err = c.kernel.Read(ctx, scope); err != nil {
-			return fmt.Errorf("read kernel: %w", err)
-		}
-		var ours []network.Route
-		for _, r := range have.Routes {
-			if r.Protocol == network.Protocol {
-				ours = append(ours, r)
-			}
-		}
-		if len(ours) == 0 {
-			break
-		}
-		if err := c.kernel.Apply(ctx, network.Changes{DelRoutes: ours}); err != nil {
-			return err
-		}
-		gone += len(ours)
-	}
-	if gone > 0 {
-		c.say("removed routes with protocol %d: %d", network.Protocol, gone)
+	have, err := c.routes(ctx, devices)
+	if err != nil {
+		return err
 	}
 	for _, name := range devices {
 		if other := foreignOn(have, name); other != "" {
@@ -141,6 +121,34 @@ func (c *cleaner) overlay(ctx context.Context, links map[string]network.Link) er
 		c.say("removed device %s (VNI %d, port %d)", name, links[name].VXLAN.VNI, links[name].VXLAN.Port)
 	}
 	return nil
+}
+
+// routes removes our routes, and returns what is left.
+func (c *cleaner) routes(ctx context.Context, devices []string) (have network.State, err error) {
+	scope := kernel.Scope{Devices: devices, Networks: c.remains.networks}
+	gone := 0
+	for range maxPasses { // of routes with one key, a read shows one
+		if have, err = c.kernel.Read(ctx, scope); err != nil {
+			return have, fmt.Errorf("read kernel: %w", err)
+		}
+		var ours []network.Route
+		for _, r := range have.Routes {
+			if r.Protocol == network.Protocol {
+				ours = append(ours, r)
+			}
+		}
+		if len(ours) == 0 {
+			break
+		}
+		if err := c.kernel.Apply(ctx, network.Changes{DelRoutes: ours}); err != nil {
+			return have, err
+		}
+		gone += len(ours)
+	}
+	if gone > 0 {
+		c.say("removed routes with protocol %d: %d", network.Protocol, gone)
+	}
+	return have, nil
 }
 
 // foreignOn returns a route on the device that no agent of ours would have
@@ -183,7 +191,7 @@ func (c *cleaner) firewall(ctx context.Context) error {
 
 // bridge removes the pods' bridge if no pod is plugged into it.
 func (c *cleaner) bridge(ctx context.Context, links map[string]network.Link) error {
-	names, err := c.holding(ctx, links, network.KindBridge, c.remains.gateways)
+	names, err := c.holding(ctx, ofKind(links, network.KindBridge), c.remains.gateways)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func isOurs(env local.Env, record owned.Record, lease subnet.Lease) bool {
 // devices returns the overlay devices: those recorded, and those that hold our
 // address.
 func (c *cleaner) devices(ctx context.Context, links map[string]network.Link) ([]string, error) {
-	names, err := c.holding(ctx, links, network.KindVXLAN, c.remains.vteps)
+	names, err := c.holding(ctx, ofKind(links, network.KindVXLAN), c.remains.vteps)
 	for _, d := range c.remains.record.In(links) {
 		names = append(names, d.Name)
 	}
@@ -94,14 +94,19 @@ func (c *cleaner) devices(ctx context.Context, links map[string]network.Link) ([
 	return slices.Compact(names), err
 }
 
-// holding returns the links of a kind that hold one of the addresses.
-func (c *cleaner) holding(ctx context.Context, links map[string]network.Link, kind string, addrs []netip.Prefix) ([]string, error) {
+// ofKind returns the names of the links of a kind.
+func ofKind(links map[string]network.Link, kind string) []string {
 	var names []string
 	for name, l := range links {
 		if l.Kind == kind {
 			names = append(names, name)
 		}
 	}
+	return names
+}
+
+// holding returns those of the links that hold one of the addresses.
+func (c *cleaner) holding(ctx context.Context, names []string, addrs []netip.Prefix) ([]string, error) {
 	have, err := c.kernel.ReadLinks(ctx, kernel.Scope{Devices: names})
 	if err != nil {
 		return nil, err

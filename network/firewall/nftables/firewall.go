@@ -111,7 +111,7 @@ func (f *Firewall) sync(ctx context.Context, r firewall.Ruleset) (changed []stri
 		if len(differ) == 0 {
 			return changed, nil
 		}
-		if now := (stuck{have, want}); tries == 3 || f.stuck.is(now) {
+		if now := (stuck{have, want}); tries == maxTries || f.stuck.is(now) {
 			f.stuck = now
 			return changed, fmt.Errorf("table %s does not stay as it was written (is another agent at work here?): %s", f.table, differ[0])
 		}
