@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 		line("state", "NOT READY  %s", inShort(s))
 	}
 	if len(s.Subnets) > 0 {
-		line("subnet", "%s  %s", list(s.Subnets), lasting(s.Expires, now))
+		line("subnet", "%s  %s", list(s.Subnets), lasting(s, now))
 	}
 	if u := s.Uplink; u.Name != "" {
 		line("uplink", "%s %s  mtu %d  (%s)", u.Name, list(u.Addresses), u.MTU, u.Why)
@@ -153,11 +154,17 @@ func repairs(s status.Status) []string {
 	return lines
 }
 
-func lasting(expires, now time.Time) string {
-	if expires.IsZero() {
-		return "for ever"
+// lasting says how long the subnet is ours. One without an end is a reservation,
+// or one that the store has not confirmed.
+func lasting(s status.Status, now time.Time) string {
+	lost := slices.ContainsFunc(s.Problems, func(p status.Problem) bool { return p.Part == "lease" })
+	switch {
+	case !s.Expires.IsZero():
+		return "for " + age(now, s.Expires) + " unless renewed"
+	case s.Store.Cached || lost:
+		return "not confirmed by the store"
 	}
-	return "for " + age(now, expires) + " unless renewed"
+	return "for ever"
 }
 
 func age(from, to time.Time) string {

@@ -61,7 +61,8 @@ func TestPrintStatus(t *testing.T) {
 	for name, s := range map[string]status.Status{
 		"healthy": healthy(), "broken": broken(),
 		"cached": {Node: "n4", Version: "v1", PID: 78, Started: noon, Ready: true,
-			Store: status.Store{Kind: "etcd", Cached: true, At: noon.Add(-12 * time.Minute), Error: "no answer from http://192.0.2.1:2379"}},
+			Subnets: []netip.Prefix{netip.MustParsePrefix("10.244.4.0/24")},
+			Store:   status.Store{Kind: "etcd", Cached: true, At: noon.Add(-12 * time.Minute), Error: "no answer from http://192.0.2.1:2379"}},
 		"starting": {Node: "n3", Version: "v1", PID: 77, Started: noon, Waiting: "reading leases from etcd", Store: status.Store{Kind: "etcd"}},
 	} {
 		var out bytes.Buffer
@@ -71,6 +72,20 @@ func TestPrintStatus(t *testing.T) {
 			if len(line) > 100 {
 				t.Errorf("%s: line of %d columns: %s", name, len(line), line)
 			}
+		}
+	}
+}
+
+// Only a reservation is for ever.
+func TestLasting(t *testing.T) {
+	lost := []status.Problem{{Part: "lease", Seen: "another node holds the subnet"}}
+	for want, s := range map[string]status.Status{
+		"for ever":                   {Store: status.Store{Synced: true}},
+		"for 23h00m unless renewed":  healthy(),
+		"not confirmed by the store": {Store: status.Store{Synced: true}, Problems: lost},
+	} {
+		if got := lasting(s, noon); got != want {
+			t.Errorf("lasting = %q; want %q", got, want)
 		}
 	}
 }

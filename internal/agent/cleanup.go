@@ -92,7 +92,7 @@ func lockForCleanup(runDir string) (unlock func(), err error) {
 	lock, err := lockRunDir(runDir)
 	if errors.Is(err, errRuns) {
 		return nil, fmt.Errorf("percaled runs with --run-dir %s and would make everything again: stop it first: "+
-			"systemctl stop percaled, or kill the process that \"percale status --run-dir %s --json\" names as pid", runDir, runDir)
+			"systemctl stop percaled, or kill the process that \"percale status --run-dir %s\" names as pid", runDir, runDir)
 	}
 	if err != nil {
 		return nil, err
