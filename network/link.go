@@ -49,7 +49,8 @@ const (
 // LinkChange compares a link as it is with the wish for it. Zero MTU and MAC in
 // want mean "as it is". A VXLAN's VNI, port, family and GBP are fixed at
 // creation; its local address, underlay and learning can be changed in place
-// (Linux 5.0 and later).
+// (Linux 5.0 and later). Of one without a local address the family is not told:
+// the kernel decides whether it will do.
 func LinkChange(have, want Link) Change {
 	if want.MTU == 0 {
 		want.MTU = have.MTU
@@ -62,7 +63,7 @@ func LinkChange(have, want Link) Change {
 	}
 	h, w := have.VXLAN, want.VXLAN
 	fixed := have.Kind != want.Kind || h.VNI != w.VNI || h.Port != w.Port || h.GBP != w.GBP ||
-		h.Local.Is4() != w.Local.Is4()
+		h.Local.IsValid() && h.Local.Is4() != w.Local.Is4()
 	if fixed {
 		return Recreate
 	}

@@ -49,6 +49,9 @@ func TestVXLANChanges(t *testing.T) {
 		{name: "family", change: func(l *network.Link) { l.VXLAN.Local = netip.MustParseAddr("2001:db8::1") }, want: network.Recreate},
 		{name: "adopted", adopt: "flannel.1 type vxlan id 1 dev up0 local 192.0.2.1 dstport 8472 nolearning", change: func(*network.Link) {}, want: network.Modify},
 		{name: "adopted learning", adopt: "flannel.1 type vxlan id 1 local 192.0.2.1 dstport 8472 srcport 40000 50000 ttl 5", change: func(*network.Link) {}, want: network.Modify},
+		{name: "adopted without an address", adopt: "flannel.1 type vxlan id 1 dev up0 dstport 8472", change: func(*network.Link) {}, want: network.Modify},
+		{name: "IPv6 wanted where none is", adopt: "flannel.1 type vxlan id 1 dstport 8472",
+			change: func(l *network.Link) { l.VXLAN.Local = netip.MustParseAddr("2001:db8::1") }, want: network.Recreate},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
