@@ -16,7 +16,7 @@ import (
 type news struct {
 	mu       sync.Mutex // guards all following fields
 	snapshot subnet.Snapshot
-	told     bool // snapshot was told by this store; before, it means nothing
+	at       time.Time // when snapshot was told; zero: never, and it means nothing
 }
 
 // tell takes a snapshot in place of the one before. What only one snapshot says
@@ -25,16 +25,16 @@ func (n *news) tell(s subnet.Snapshot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s.Rewound, s.OwnLost = s.Rewound || n.snapshot.Rewound, s.OwnLost || n.snapshot.OwnLost
-	n.snapshot, n.told = s, true
+	n.snapshot, n.at = s, time.Now()
 }
 
-// hear returns the newest snapshot.
-func (n *news) hear() (s subnet.Snapshot, told bool) {
+// hear returns the newest snapshot and when it was told, a zero time if never.
+func (n *news) hear() (s subnet.Snapshot, at time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s = n.snapshot
 	n.snapshot.Rewound, n.snapshot.OwnLost = false, false
-	return s, n.told
+	return s, n.at
 }
 
 // learn takes a snapshot from the store.
@@ -45,8 +45,8 @@ func (a *Agent) learn(s subnet.Snapshot) {
 
 // newsRound decides what to believe of what the store told last.
 func (a *Agent) newsRound(context.Context) (time.Duration, error) {
-	snapshot, told := a.news.hear()
-	if !told {
+	snapshot, at := a.news.hear()
+	if at.IsZero() {
 		return a.fallBack(), nil
 	}
 	now, v := time.Now(), a.facts.view()
@@ -59,7 +59,7 @@ func (a *Agent) newsRound(context.Context) (time.Duration, error) {
 		a.cache.Kick()
 	}
 	a.report(func(s *status.Status) {
-		s.Store.Synced, s.Store.Cached, s.Store.At = true, false, now
+		s.Store.Synced, s.Store.Cached, s.Store.At = true, false, at
 		s.Fault("leases", doubted(doubt), now)
 	})
 	if doubt.Kept == 0 || !v.awaySince.IsZero() {
