@@ -14,7 +14,6 @@ import (
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/subnet"
-	"github.com/percale-net/percale/subnet/local"
 )
 
 // leaseRound makes the store hold our lease as it should be now, and says when
@@ -97,12 +96,10 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time, live bool) {
 		v.lease, v.held, v.renewAt = own, true, renewAt
 	})
 	if changed {
-		if err := local.SaveLease(a.settings.StateDir, own); err != nil {
-			a.log.Warn("the subnet may be another one after a reboot", "err", err)
-		}
 		a.log.Info("lease held", "subnet", own.V4.Subnet, "subnet6", own.V6.Subnet, "expires", expires)
 		a.kernels.Kick()
 		a.firewall.Kick()
+		a.cache.Kick()
 	}
 	moved := movedFrom(before, own)
 	if !live {

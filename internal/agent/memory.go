@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -99,26 +100,36 @@ func (a *Agent) resume() {
 
 // cacheRound keeps on disk what is known, for a start without the store.
 func (a *Agent) cacheRound(ctx context.Context) (time.Duration, error) {
-	if !a.facts.view().synced {
+	v := a.facts.view()
+	if !v.synced {
 		return 0, nil
 	}
+	err := a.saveLease(v) // it is small, and need not wait
 	timer := time.NewTimer(time.Until(a.saved.at.Add(saveShare * a.saved.took)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done(): // the last chance
 	case <-timer.C:
 	}
-	v := a.facts.view()
-	if !v.synced {
-		return 0, nil
-	}
+	v = a.facts.view()
 	at := v.awaySince
 	if at.IsZero() {
 		at = time.Now()
 	}
-	err := a.save(v.snapshot, at)
+	if err = errors.Join(err, a.save(v.snapshot, at)); err != nil {
+		err = fmt.Errorf("%w: should this node restart while the store is away, it may lack its subnet and its peers. "+
+			"See what keeps files from being written: df %s", err, a.settings.StateDir)
+	}
 	a.report(func(s *status.Status) { s.Fault("cache", err, time.Now()) })
 	return period, err
+}
+
+// saveLease writes down the lease that we hold.
+func (a *Agent) saveLease(v view) error {
+	if !v.held {
+		return nil
+	}
+	return local.SaveLease(a.settings.StateDir, v.lease)
 }
 
 // save writes down what is known, and that it was right at the time.

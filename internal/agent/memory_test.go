@@ -5,11 +5,15 @@ package agent
 import (
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/percale-net/percale/backend/hostgw"
 	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/local"
 )
 
 func TestResume(t *testing.T) {
@@ -41,5 +45,35 @@ func TestResume(t *testing.T) {
 		case now.held && (now.lease.V4.Subnet.String() != tt.want || now.lease.Node != "me" || now.lease.Backend == ""):
 			t.Errorf("%s: lease = %+v; want %s, of this node", tt.name, now.lease, tt.want)
 		}
+	}
+}
+
+// Whoever removes or cuts what is on disk finds it again a while later.
+func TestCacheIsWrittenAnew(t *testing.T) {
+	dir, own := t.TempDir(), leaseOf("me", "10.42.1.0/24")
+	a := New(config.Settings{NodeName: "me", StateDir: dir}, "test", slog.New(slog.DiscardHandler))
+	a.ending.Store(true) // tells nobody
+	a.facts.now = view{synced: true, held: true, lease: own, snapshot: subnet.Snapshot{Leases: []subnet.Lease{own}}}
+	for _, damage := range []func(string) error{
+		func(string) error { return nil }, // as after the first start
+		os.Remove,
+		func(path string) error { return os.Truncate(path, 10) },
+	} {
+		if err := damage(filepath.Join(dir, "lease.json")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.cacheRound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := local.LoadLease(dir, "me"); err != nil || got != own {
+			t.Errorf("lease on disk = %+v, %v; want %+v", got, err, own)
+		}
+	}
+	if known, err := local.LoadPeers(dir, "me", a.storeName()); err != nil || len(known.Leases) != 1 {
+		t.Errorf("peers on disk = %+v, %v; want one lease", known, err)
+	}
+	a.settings.StateDir = filepath.Join(dir, "lease.json", "x")
+	if _, err := a.cacheRound(t.Context()); err == nil || !strings.Contains(err.Error(), "df "+a.settings.StateDir) {
+		t.Errorf("cannot be written: %v; want what helps", err)
 	}
 }
