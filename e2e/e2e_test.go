@@ -27,18 +27,9 @@ func up(tb testing.TB, spec lab.Spec) *lab.Lab {
 	return labtest.Up(tb, spec)
 }
 
-// prove fails the test unless every pod reaches every other in every way.
 func prove(t *testing.T, l *lab.Lab) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	proof, err := l.Prove(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(proof.Bad()) > 0 || len(proof.Cells) == 0 {
-		t.Errorf("not every pod reaches every other:\n%s", proof)
-	}
+	labtest.Prove(t, l)
 }
 
 // ready waits until the agent of each node holds exactly that many peers.
@@ -66,16 +57,8 @@ func await(t *testing.T, n *lab.Node, check func(status.Status) error) {
 // eventually calls check until it returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for err := check(); err != nil; err = check() {
-		select {
-		case <-ctx.Done():
-			t.Fatal(err)
-		case <-tick.C:
-		}
+	if err := labtest.Eventually(t, limit, check); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -68,18 +68,18 @@ func rest(b *testing.B, d time.Duration) {
 
 // cpuTime reads the time that a process has had so far: fields 14 and 15 of
 // /proc/PID/stat, counted behind the name, which may hold anything.
-func cpuTime(b *testing.B, pid int) time.Duration {
-	b.Helper()
+func cpuTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	var ticks int
 	for _, f := range fields[11:13] {
 		n, err := strconv.Atoi(f)
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 		ticks += n
 	}

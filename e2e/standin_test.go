@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -138,7 +139,7 @@ func parseTunnelled(uplink netip.Addr, b []byte) (uint64, face, bool) {
 type count struct {
 	to    *standIn
 	base  uint64 // of its numbers, so that several can be told apart
-	stop  chan struct{}
+	stop  context.CancelFunc
 	done  errgroup.Group
 	mu    sync.Mutex
 	total uint64 // sent so far
@@ -146,7 +147,8 @@ type count struct {
 
 func startCount(t *testing.T, from lab.Pod, to *standIn, pod netip.Addr) *count {
 	t.Helper()
-	c := &count{to: to, stop: make(chan struct{})}
+	ctx, stop := context.WithCancel(t.Context())
+	c := &count{to: to, stop: stop}
 	if pod.Is6() {
 		c.base = 1 << 32
 	}
@@ -159,7 +161,7 @@ func startCount(t *testing.T, from lab.Pod, to *standIn, pod netip.Addr) *count 
 		defer tick.Stop()
 		for {
 			select {
-			case <-c.stop:
+			case <-ctx.Done():
 				return nil
 			case <-tick.C:
 				c.mu.Lock()
@@ -207,6 +209,6 @@ func (c *count) faces(from, upto uint64) (ways []face) {
 }
 
 func (c *count) end() {
-	close(c.stop)
+	c.stop()
 	c.done.Wait()
 }

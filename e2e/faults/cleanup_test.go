@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	nft "github.com/google/nftables"
-
 	"github.com/percale-net/percale/internal/lab"
 	"github.com/percale-net/percale/internal/lab/labtest"
 )
@@ -67,7 +65,7 @@ func TestCleanupRemovesOursAndNothingElse(t *testing.T) {
 			if _, err := l.Node(2).AddPod(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
-			proveLab(t, l)
+			prove(t, l)
 			if diff(before, stateOf(t, n)) == "" {
 				t.Fatal("an agent and a pod changed nothing on the node")
 			}
@@ -145,7 +143,7 @@ func TestAgentsOfOneHostLeaveEachOtherAlone(t *testing.T) {
 	}
 	configure(t, l, `{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","VNI":7}}`)
 	works(t, l, "vxlan", regexp.MustCompile(`flannel\.1\b`))
-	proveLab(t, l)
+	prove(t, l)
 	if err := n.Agent(0).Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +155,7 @@ func TestAgentsOfOneHostLeaveEachOtherAlone(t *testing.T) {
 		}
 	}
 	cleanup(t, n, 0, "removed device flannel.7", "removed bridge cni0", "removed nftables table inet percale and")
-	proveLab(t, l)
+	prove(t, l)
 	now, err := n.Agent(1).Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -188,50 +186,6 @@ func labConf(t *testing.T, s lab.Spec, firewall string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-// furnish puts things of others onto a node, near to what ours are like.
-func furnish(t *testing.T, n *lab.Node) {
-	t.Helper()
-	batch(t, n.NS(), "",
-		"link add flannel.99 type vxlan id 99 dstport 9999 local 192.168.77.11", "link set flannel.99 up",
-		"link add br-other type bridge", "address add 10.99.0.1/24 dev br-other", "link set br-other up",
-		"route add 172.30.0.0/16 via 192.168.77.1 proto 112 metric 7", // our mark, another network
-		"route add 10.244.0.128/25 via 192.168.77.1",                  // our network, no mark
-		"route add blackhole 10.99.0.0/16 proto 112",
-		"neigh add 172.30.0.9 lladdr 02:00:00:00:00:09 dev flannel.99 nud permanent",
-	)
-	run(t, n.NS(), "bridge fdb add 02:00:00:00:00:09 dst 192.168.77.250 dev flannel.99")
-	for _, args := range []string{"-N OTHER", "-A OTHER -s 10.99.0.0/16 -j ACCEPT", "-A FORWARD -j OTHER", "-P FORWARD DROP", "-t nat -N PERCALEISH", "-t nat -A PERCALEISH -j RETURN"} {
-		run(t, n.NS(), "iptables "+args)
-		run(t, n.NS(), "ip6tables "+strings.ReplaceAll(args, "10.99.0.0/16", "fd99::/64"))
-	}
-	err := withNFT(n.NS(), func(c *nft.Conn) error {
-		table := c.AddTable(&nft.Table{Family: nft.TableFamilyINet, Name: "percale-other"})
-		c.AddChain(&nft.Chain{Name: "forward", Table: table, Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookForward, Priority: nft.ChainPriorityFilter})
-		return c.Flush()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// still returns a node's state once two looks agree.
-func still(t *testing.T, n *lab.Node) state {
-	t.Helper()
-	var s state
-	err := eventually(t, limit, func() error {
-		was := s
-		s = stateOf(t, n)
-		if tentative := lacks(s, regexp.MustCompile(`\b(tentative|linkdown)\b`)); tentative != nil && !strings.Contains(tentative.Error(), "br-other") {
-			return tentative
-		}
-		return same(was, s)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func same(before, now state) error {

@@ -68,5 +68,5 @@ func TestFlannelsDirectRoutesAreAdopted(t *testing.T) {
 	if err := eventually(t, limit, func() error { return named(false) }); err != nil {
 		t.Error(err)
 	}
-	proveLab(t, l)
+	prove(t, l)
 }

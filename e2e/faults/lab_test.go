@@ -3,13 +3,13 @@
 package faults
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/percale-net/percale/internal/lab"
 	"github.com/percale-net/percale/internal/lab/labtest"
 	"github.com/percale-net/percale/internal/netns"
 )
@@ -46,25 +46,14 @@ func batch(t *testing.T, ns netns.NS, options string, commands ...string) string
 	return output(t, ns, cmd)
 }
 
-// eventually calls check until it returns nil, or for that long; then it
-// returns check's last error.
 func eventually(t *testing.T, long time.Duration, check func() error) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), long)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
-	}
+	return labtest.Eventually(t, long, check)
+}
+
+func prove(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	labtest.Prove(t, l)
 }
 
 // wait lets that much time pass, for faults that last.

@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,7 +92,7 @@ func TestEarlierConfigurationLeavesNothing(t *testing.T) {
 	} {
 		configure(t, v.lab, step.conf)
 		works(t, v.lab, step.backend, regexp.MustCompile(step.gone))
-		v.prove(t)
+		prove(t, v.lab)
 		configure(t, v.lab, asBefore)
 		works(t, v.lab, "vxlan", regexp.MustCompile(step.goneAfter))
 		if err := eventually(t, limit, func() error { return v.stands(t, fault{}, before) }); err != nil {
@@ -202,7 +201,7 @@ func TestNameTakenByForeignDevice(t *testing.T) {
 	if err := eventually(t, limit, func() error { return holds(2) }); err != nil {
 		t.Fatal(err)
 	}
-	proveLab(t, l)
+	prove(t, l)
 	out := run(t, n.NS(), "ip -d link show flannel.1") + run(t, n.NS(), "ip -d link show flannel-v6.1")
 	if !strings.Contains(out, "bridge forward_delay") || !strings.Contains(out, "vxlan id 99") {
 		t.Errorf("the devices of others are\n%s\nwant them to stay", out)
@@ -211,18 +210,5 @@ func TestNameTakenByForeignDevice(t *testing.T) {
 	if err := eventually(t, limit, func() error { return holds(0) }); err != nil {
 		t.Fatal(err)
 	}
-	proveLab(t, l)
-}
-
-func proveLab(t *testing.T, l *lab.Lab) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	proof, err := l.Prove(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(proof.Bad()) > 0 || len(proof.Cells) == 0 {
-		t.Errorf("not every pod reaches every other:\n%s", proof)
-	}
+	prove(t, l)
 }

@@ -192,7 +192,7 @@ func agrees(t *testing.T, n *lab.Node, all []published) error {
 	return nil
 }
 
-// TestOracle wants it to see what is wrong.
+// TestOracle wants it to read a lease as etcd has it.
 func TestOracle(t *testing.T) {
 	t.Parallel()
 	const key = "/coreos.com/network/subnets/10.244.90.0-24&fd00:10:244:5a::-64"

@@ -169,12 +169,6 @@ func (r *ring) asBefore(t *testing.T) error {
 	return errors.Join(errs...)
 }
 
-// prove fails the test unless every pod reaches every other.
-func (r *ring) prove(t *testing.T) {
-	t.Helper()
-	(&victim{lab: r.lab}).prove(t)
-}
-
 // TestRandom deals a hundred blows, several at once and without waiting for the
 // recovery from any. Afterwards every node holds what etcd's leases say, and
 // what it held before.
@@ -193,7 +187,7 @@ func TestRandom(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("all nodes were whole %v after the last blow:\n%s", time.Since(began).Round(time.Millisecond), r)
-	r.prove(t)
+	prove(t, r.lab)
 }
 
 // TestBlows wants every name once, so that the table tells them apart, and what

@@ -48,7 +48,7 @@ func TestSoak(t *testing.T) {
 	must(t, eventually(t, recovery, func() error { return r.whole(t) }))
 	t.Logf("%v and %d changes of leases; all nodes were whole %v after the last blow:\n%s",
 		long, c.done.Load(), time.Since(began).Round(time.Millisecond), r)
-	r.prove(t)
+	prove(t, r.lab)
 	must(t, c.end(t.Context()))
 	must(t, eventually(t, recovery, func() error { return errors.Join(r.whole(t), r.asBefore(t)) }))
 	w.judge(t)

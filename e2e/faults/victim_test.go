@@ -153,20 +153,6 @@ func (v *victim) mend(t *testing.T, f fault, before state, broken bool) {
 	}
 }
 
-// prove fails the test unless every pod reaches every other in every way.
-func (v *victim) prove(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	proof, err := v.lab.Prove(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(proof.Bad()) > 0 || len(proof.Cells) == 0 {
-		t.Errorf("not every pod reaches every other:\n%s", proof)
-	}
-}
-
 func restart(t *testing.T, v *victim, end func(context.Context) error) {
 	t.Helper()
 	if err := errors.Join(end(t.Context()), v.node.Agent(0).Start()); err != nil {

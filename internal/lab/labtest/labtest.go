@@ -21,7 +21,7 @@ import (
 	"github.com/percale-net/percale/internal/netns"
 )
 
-// limit bounds the making of a lab.
+// limit bounds the making of a lab, and its proof.
 const limit = time.Minute
 
 var built struct {
@@ -84,6 +84,41 @@ func Up(tb testing.TB, spec lab.Spec) *lab.Lab {
 		tb.Fatal(err)
 	}
 	return l
+}
+
+// Prove fails the test unless every pod reaches every other in every way.
+func Prove(tb testing.TB, l *lab.Lab) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	defer cancel()
+	proof, err := l.Prove(ctx)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if len(proof.Bad()) > 0 || len(proof.Cells) == 0 {
+		tb.Errorf("not every pod reaches every other:\n%s", proof)
+	}
+}
+
+// Eventually calls check until it returns nil, or for that long; then it
+// returns check's last error.
+func Eventually(tb testing.TB, long time.Duration, check func() error) error {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), long)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // Down removes a lab, and fails the test if anything of it is left. Of a failed
