@@ -4,6 +4,7 @@ package subnet
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -93,13 +94,14 @@ func (h *history) step() {
 	case n < 6:
 		h.join()
 	case n < 10:
-		for node, l := range h.live { // leaves, whether or not the store has it
-			h.store = slices.DeleteFunc(h.store, func(m Lease) bool { return m == l })
+		for _, node := range h.nodes() { // leaves, whether or not the store has it
+			h.store = slices.DeleteFunc(h.store, func(m Lease) bool { return m == h.live[node] })
 			delete(h.live, node)
 			break
 		}
 	case n < 13:
-		for node, l := range h.live {
+		for _, node := range h.nodes() {
+			l := h.live[node]
 			l.V4.Data = h.value()
 			h.live[node] = l
 			h.publish(node)
@@ -110,13 +112,20 @@ func (h *history) step() {
 			h.put(h.own)
 			h.missed = true
 		}
-		for node, l := range h.live {
-			if !slices.Contains(h.store, l) {
+		for _, node := range h.nodes() {
+			if !slices.Contains(h.store, h.live[node]) {
 				h.publish(node)
 				break
 			}
 		}
 	}
+}
+
+// nodes returns the peers in an order that depends on the seed alone.
+func (h *history) nodes() []string {
+	all := slices.Sorted(maps.Keys(h.live))
+	h.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
 }
 
 func (h *history) value() string {
