@@ -97,6 +97,7 @@ func isWell(s status.Status, own []netip.Prefix, same bool) error {
 
 // TestNetworkChangesWhilePodsLive moves a cluster to another pod network. Pods
 // of the old one keep their gateway until the last is gone; new ones come beside.
+// The node says that it has such pods as long as there are some.
 func TestNetworkChangesWhilePodsLive(t *testing.T) {
 	t.Parallel()
 	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
@@ -116,6 +117,12 @@ func TestNetworkChangesWhilePodsLive(t *testing.T) {
 		})
 		old := n.Pods()[0]
 		awaitGateways(t, n, []string{"10.99.", gateway}, nil)
+		await(t, n, func(s status.Status) error {
+			if len(s.Problems) != 1 || s.Problems[0].Part != "pods" {
+				return fmt.Errorf("problems %v; want one, with pods", s.Problems)
+			}
+			return nil
+		})
 		if err := n.RemovePod(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +130,12 @@ func TestNetworkChangesWhilePodsLive(t *testing.T) {
 		if p, err := n.AddPod(t.Context(), 0); err != nil || !network.Contains(p.Addrs[0]) {
 			t.Fatalf("new pod: %v, %v; want an address in %s", p.Addrs, err, network)
 		}
+		await(t, n, func(s status.Status) error {
+			if len(s.Problems) > 0 {
+				return fmt.Errorf("problems %v; want none, with the old pod gone", s.Problems)
+			}
+			return nil
+		})
 	}
 	prove(t, l)
 }
