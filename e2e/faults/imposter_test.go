@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // while runs fn while the agent stands still, so that it finds all at once.
@@ -70,15 +71,40 @@ func bridgesStay(t *testing.T, v *victim) error {
 }
 
 // removeImposters deletes what bears an overlay device's name and is none, and
-// overlay devices of other names, so that the agent makes them anew.
+// then overlay devices of other names, so that the agent makes them anew under
+// their own.
 func removeImposters(t *testing.T, v *victim) {
 	t.Helper()
+	var spares []string
 	for i, device := range v.overlays {
 		is := v.overlay(t, i)
-		for _, name := range []string{device, is, fmt.Sprintf("vx%d", i)} {
-			if name != "" && (name != device || is != device) {
+		for _, name := range []string{device, fmt.Sprintf("vx%d", i)} {
+			if name != is {
 				v.node.NS().Output("ip", "link", "del", "dev", name) // may be absent
 			}
 		}
+		if is != device && is != "" {
+			spares = append(spares, is)
+		}
 	}
+	v.looksAgain(t)
+	for _, name := range spares {
+		v.node.NS().Output("ip", "link", "del", "dev", name) // may be gone with the imposter
+	}
+}
+
+// looksAgain waits for a round of the agent that begins from now on. One that
+// has begun may still plan by what was there before.
+func (v *victim) looksAgain(t *testing.T) {
+	t.Helper()
+	now := time.Now()
+	must(t, eventually(t, limit, func() error {
+		run(t, v.node.NS(), "ip route replace blackhole 192.0.2.9")
+		run(t, v.node.NS(), "ip route del blackhole 192.0.2.9")
+		s, err := v.node.Agent(0).Status(t.Context())
+		if err == nil && !s.Kernel.Last.After(now) {
+			err = fmt.Errorf("the last round began at %v; want one after %v", s.Kernel.Last, now)
+		}
+		return err
+	}))
 }

@@ -171,9 +171,16 @@ func restartPeer(t *testing.T, v *victim) {
 }
 
 // follow reports as an error that the victim does not learn of a new peer, or
-// not of its end.
+// not of its end. As long as its own lease is missing, it would doubt an end.
 func (v *victim) follow(t *testing.T) error {
 	t.Helper()
+	must(t, eventually(t, patient, func() (err error) {
+		v.etcd(t, func(ctx context.Context, c *clientv3.Client) error {
+			_, err = leaseOf(ctx, c, v.lab, v.node.Name())
+			return nil
+		})
+		return err
+	}))
 	key := v.lab.Spec().EtcdPrefix(0) + "/subnets/10.244.255.0-24"
 	change := func(what string, op clientv3.Op) error {
 		v.etcd(t, func(ctx context.Context, c *clientv3.Client) error {
