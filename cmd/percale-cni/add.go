@@ -100,7 +100,7 @@ func (j *job) close() { _ = errors.Join(j.host.Close(), j.pod.Close()) } // noth
 
 // run does the job up to its result.
 func (j *job) run(ctx context.Context) (types.Result, error) {
-	have, err := j.host.ReadLinks(ctx, j.bridgeScope())
+	have, err := j.host.ReadDevices(ctx, j.bridgeScope())
 	if err != nil {
 		return nil, err
 	}

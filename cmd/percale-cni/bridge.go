@@ -51,7 +51,7 @@ func (j *job) ensureBridge(ctx context.Context, have network.State) (network.Lin
 		if err != nil && (try > 2 || !errors.Is(err, unix.EEXIST)) {
 			return network.Link{}, fmt.Errorf("make bridge: %w", err)
 		}
-		if have, err = j.host.ReadLinks(ctx, j.bridgeScope()); err != nil {
+		if have, err = j.host.ReadDevices(ctx, j.bridgeScope()); err != nil {
 			return network.Link{}, err
 		}
 		if try > 5 {

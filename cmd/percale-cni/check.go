@@ -137,7 +137,7 @@ func (k *checker) outside(ctx context.Context, c *kernel.Conn) error {
 	for path := range want.Sysctls {
 		scope.Sysctls = append(scope.Sysctls, path)
 	}
-	have, err := c.ReadLinks(ctx, scope)
+	have, err := c.ReadDevices(ctx, scope)
 	if err != nil {
 		return err
 	}
