@@ -120,7 +120,7 @@ func (j *job) run(ctx context.Context) (types.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := j.wire(ctx, a); err != nil {
+	if err := j.wire(a); err != nil {
 		return nil, err
 	}
 	if j.plan.masquerade {
@@ -140,11 +140,11 @@ func (j *job) refuseAttached(ctx context.Context, host network.State) error {
 		return codef(codeAttached, "container %s has its interface %s already (%s is its end on the node): a DEL must come before another ADD",
 			j.own.Container, j.own.Ifname, port)
 	}
-	links, err := j.pod.Links(ctx)
+	inside, err := j.pod.ReadDevices(ctx, kernel.Scope{Devices: []string{j.own.Ifname}})
 	if err != nil {
 		return err
 	}
-	if _, ok := links[j.own.Ifname]; ok {
+	if _, ok := inside.Links[j.own.Ifname]; ok {
 		return codef(codeAttached, "namespace %s has an interface %s already: it must be deleted before another ADD", j.netns, j.own.Ifname)
 	}
 	return nil
@@ -162,7 +162,7 @@ func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 }
 
 // wire makes the veth pair, and the pod's end of it what a says.
-func (j *job) wire(ctx context.Context, a pod.Attachment) error {
+func (j *job) wire(a pod.Attachment) error {
 	port, inside := j.plan.bridge.Port(a), a.State()
 	end := inside.Links[a.Ifname]
 	end.Up = false // until the settings hold, which count from the moment it goes up
@@ -170,7 +170,7 @@ func (j *job) wire(ctx context.Context, a pod.Attachment) error {
 		return err
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.host.DelLink(ctx, port.Name) })
-	return apply(ctx, j.pod, network.Compare(network.NewState(), inside))
+	return j.pod.Wire(a.Ifname, inside)
 }
 
 // masquerade hides the pod's addresses from what is outside the pod network.

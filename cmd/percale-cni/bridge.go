@@ -12,11 +12,14 @@ import (
 
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/pod"
 )
 
-// bridgeScope is what of the node's namespace concerns the bridge.
+// bridgeScope is what of the node's namespace concerns the bridge and the pod's
+// port of it.
 func (j *job) bridgeScope() kernel.Scope {
-	scope := kernel.Scope{Devices: []string{j.plan.bridge.Name}}
+	port, _ := pod.HostEnd(j.own.Container, j.own.Ifname)
+	scope := kernel.Scope{Devices: []string{j.plan.bridge.Name, port}}
 	for path := range j.plan.bridge.State().Sysctls {
 		scope.Sysctls = append(scope.Sysctls, path)
 	}
@@ -39,7 +42,7 @@ func (j *job) ensureBridge(ctx context.Context, have network.State) (network.Lin
 		if ch.Len() == 0 {
 			return was, nil
 		}
-		if err := j.refuseForeign(ch.DelAddresses, have); err != nil {
+		if err := j.refuseForeign(ctx, ch.DelAddresses); err != nil {
 			return network.Link{}, err
 		}
 		// A new link's settings are not there before it is.
@@ -62,15 +65,13 @@ func (j *job) ensureBridge(ctx context.Context, have network.State) (network.Lin
 
 // refuseForeign fails where the bridge has addresses of another subnet, and
 // pods that may use them.
-func (j *job) refuseForeign(foreign []network.Address, have network.State) error {
-	var ports int
-	for _, l := range have.Links {
-		if l.Master == j.plan.bridge.Name {
-			ports++
-		}
-	}
-	if len(foreign) == 0 || ports == 0 || j.settings.force {
+func (j *job) refuseForeign(ctx context.Context, foreign []network.Address) error {
+	if len(foreign) == 0 || j.settings.force {
 		return nil
+	}
+	ports, err := j.host.Ports(ctx, j.plan.bridge.Name)
+	if err != nil || len(ports) == 0 {
+		return err
 	}
 	var old, remedy []string
 	for _, a := range foreign {
@@ -83,5 +84,5 @@ func (j *job) refuseForeign(foreign []network.Address, have network.State) error
 	}
 	return codef(codeBridge, "%q already has an IP address different from %s: it has %s, of an older subnet of this node, and %d ports use it: "+
 		"delete the pods that have addresses of the older subnet, then: %s (or set delegate.forceAddress to true, which does so at once)",
-		j.plan.bridge.Name, strings.Join(want, " and "), strings.Join(old, " and "), ports, strings.Join(remedy, "; "))
+		j.plan.bridge.Name, strings.Join(want, " and "), strings.Join(old, " and "), len(ports), strings.Join(remedy, "; "))
 }

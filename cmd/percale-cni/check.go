@@ -133,7 +133,9 @@ func (k *checker) outside(ctx context.Context, c *kernel.Conn) error {
 		}
 	}
 	want := b.State()
-	scope := kernel.Scope{Devices: []string{b.Name}}
+	port := b.Port(k.want)
+	port.Name, port.MAC = k.portName(port.Name), network.MAC{}
+	scope := kernel.Scope{Devices: []string{b.Name, port.Name}}
 	for path := range want.Sysctls {
 		scope.Sysctls = append(scope.Sysctls, path)
 	}
@@ -144,8 +146,6 @@ func (k *checker) outside(ctx context.Context, c *kernel.Conn) error {
 	bridge := b.Adopt(have.Links[b.Name])
 	bridge.MTU = 0 // follows the subnet file, not this pod
 	want.Links[b.Name] = bridge
-	port := b.Port(k.want)
-	port.Name, port.MAC = k.portName(port.Name), network.MAC{}
 	port.Promisc = have.Links[port.Name].Promisc
 	want.Links[port.Name] = port
 	ch := network.Compare(have, want)

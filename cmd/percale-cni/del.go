@@ -72,8 +72,8 @@ func unwire(ctx context.Context, own local.Owner, netns string) error {
 		return coded(types.ErrInvalidNetNS, err)
 	}
 	defer inside.Close()
-	links, err := inside.Links(ctx)
-	if err != nil || links[own.Ifname].Kind != network.KindVeth {
+	have, err := inside.ReadDevices(ctx, kernel.Scope{Devices: []string{own.Ifname}})
+	if err != nil || have.Links[own.Ifname].Kind != network.KindVeth {
 		return err
 	}
 	return inside.DelLink(ctx, own.Ifname)

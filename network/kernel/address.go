@@ -35,6 +35,27 @@ func (c *Conn) addresses(ctx context.Context) ([]address, error) {
 	return all, nil
 }
 
+// addressesOf reads the addresses of one link, both families.
+func (c *Conn) addressesOf(ctx context.Context, index int32) ([]address, error) {
+	var of []address
+	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		var e encoder
+		e.begin(unix.RTM_GETADDR, dumpAll)
+		e.buf = append(e.buf, fam, 0, 0, 0) // kernels that do not filter ignore the link's number
+		e.buf = native.AppendUint32(e.buf, uint32(index))
+		e.end()
+		all, err := dump(ctx, c.sock, e.buf, decodeAddress)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			continue // a kernel without this family
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list addresses: %w", err)
+		}
+		of = append(of, slices.DeleteFunc(all, func(a address) bool { return a.index != index })...)
+	}
+	return of, nil
+}
+
 // decodeAddress reads an RTM_NEWADDR message.
 func decodeAddress(b []byte) (a address, ok bool) {
 	if len(b) < ifAddrLen {
@@ -137,6 +158,12 @@ func (c *Conn) restoreAddresses(ctx context.Context, had []address, unwanted map
 
 func (c *Conn) changeAddress(typ uint16, a address) error {
 	var e encoder
+	e.address(typ, a)
+	return c.change(e.buf)
+}
+
+// address appends a message that sets or deletes an address.
+func (e *encoder) address(typ uint16, a address) {
 	if typ == unix.RTM_NEWADDR {
 		e.begin(typ, setOrReplace)
 	} else {
@@ -155,7 +182,6 @@ func (c *Conn) changeAddress(typ uint16, a address) error {
 		}
 	}
 	e.end()
-	return c.change(e.buf)
 }
 
 // broadcast returns the last address of an IPv4 prefix.

@@ -47,6 +47,22 @@ func (c *Conn) Read(ctx context.Context, s Scope) (network.State, error) {
 	return r.state, nil
 }
 
+// ReadLinks is Read without routes, neighbors and FDB entries, of which a node
+// of a big cluster has tens of thousands.
+func (c *Conn) ReadLinks(ctx context.Context, s Scope) (network.State, error) {
+	r, err := c.newReader(ctx, s)
+	if err != nil {
+		return network.State{}, err
+	}
+	if err := r.addresses(ctx); err != nil {
+		return network.State{}, err
+	}
+	if r.state.Sysctls, err = c.readSysctls(s.Sysctls); err != nil {
+		return network.State{}, err
+	}
+	return r.state, nil
+}
+
 // A reader fills one State.
 type reader struct {
 	c     *Conn
@@ -88,6 +104,12 @@ func (r *reader) expect(last *seen) {
 
 func (r *reader) addresses(ctx context.Context) error {
 	all, err := r.c.addresses(ctx)
+	r.keep(all)
+	return err
+}
+
+// keep takes in those of the addresses that are in the scope.
+func (r *reader) keep(all []address) {
 	for _, a := range all {
 		e := network.Address{Link: r.names[a.index], Prefix: a.prefix}
 		ours := r.ours[a.index] && !(a.prefix.Addr().Is6() && a.prefix.Addr().IsLinkLocalUnicast())
@@ -95,7 +117,6 @@ func (r *reader) addresses(ctx context.Context) error {
 			r.state.Addresses[e] = e
 		}
 	}
-	return err
 }
 
 func (r *reader) routes(ctx context.Context) error {
