@@ -101,7 +101,16 @@ func (s Store) last(i int) netip.Addr {
 
 // setLast is the inverse of last. That it fails is no reason to fail a pod.
 func (s Store) setLast(i int, a netip.Addr) {
-	_ = os.WriteFile(s.lastPath(i), []byte(a.String()), 0o644)
+	f, err := os.OpenFile(s.lastPath(i), os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// Not emptied first: file systems then write to the disk at once.
+	b := []byte(a.String())
+	if _, err := f.WriteAt(b, 0); err == nil {
+		_ = f.Truncate(int64(len(b)))
+	}
 }
 
 func (s Store) lastPath(i int) string {

@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/percale-net/percale/subnet/ipam"
@@ -53,10 +55,12 @@ func NewStore(dataDir, network string) (Store, error) {
 	return Store{filepath.Join(dataDir, network)}, nil
 }
 
-// Reserve gives one address of each range to own: all or none. It fails with
-// *ipam.FullError where one has none left. It does not look whether own has
-// addresses already: only the kernel knows whether the attachment is there.
-func (s Store) Reserve(ctx context.Context, own Owner, ranges []ipam.Range) ([]netip.Addr, error) {
+// Reserve gives one address of each range to own: all or none. Where one of
+// wanted is in the range it is that one. It fails with *ipam.FullError where a
+// range has none left, with *ipam.TakenError where a wanted one is in use. It
+// does not look whether own has addresses already: only the kernel knows
+// whether the attachment is there.
+func (s Store) Reserve(ctx context.Context, own Owner, ranges []ipam.Range, wanted ...netip.Addr) ([]netip.Addr, error) {
 	if err := own.Check(); err != nil {
 		return nil, err
 	}
@@ -68,16 +72,24 @@ func (s Store) Reserve(ctx context.Context, own Owner, ranges []ipam.Range) ([]n
 		return nil, err
 	}
 	defer unlock()
-	used, err := s.used()
-	if err != nil {
+	now := time.Now()
+	if err := s.freeOfOlderBoot(now); err != nil {
 		return nil, err
 	}
-	last := make([]netip.Addr, len(ranges))
-	for i := range ranges {
-		last[i] = s.last(i)
+	c := ipam.Choice{Ranges: ranges, Wanted: wanted, Last: make([]netip.Addr, len(ranges)), Rest: s.rest(now)}
+	if c.Used, err = s.used(); err != nil {
+		return nil, err
 	}
+	for i := range ranges {
+		c.Last[i] = s.last(i)
+	}
+	return s.reserve(own, c)
+}
+
+// reserve makes the files of a choice. The lock is held.
+func (s Store) reserve(own Owner, c ipam.Choice) ([]netip.Addr, error) {
 	for {
-		chosen, err := ipam.Choose(ranges, last, used)
+		chosen, err := c.Choose()
 		if err != nil {
 			return nil, err
 		}
@@ -86,11 +98,13 @@ func (s Store) Reserve(ctx context.Context, own Owner, ranges []ipam.Range) ([]n
 			return nil, err
 		}
 		if taken.IsValid() { // by somebody who did not lock
-			used[taken] = true
+			c.Used[taken] = true
 			continue
 		}
 		for i, a := range chosen {
-			s.setLast(i, a)
+			if !slices.Contains(c.Wanted, a) { // which are not in the order of the round
+				s.setLast(i, a)
+			}
 		}
 		return chosen, nil
 	}
@@ -160,6 +174,7 @@ func (s Store) Free(ctx context.Context, own Owner, addrs []netip.Addr) error {
 		return err
 	}
 	defer unlock()
+	s.noteFreed(addrs, time.Now()) // before: an address that is in use can be in the list, one that is free must be
 	var errs error
 	for _, a := range addrs {
 		// Look again: in the meantime somebody may have freed the address
