@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -36,6 +38,9 @@ func add(args *skel.CmdArgs) error {
 	}
 	defer j.close()
 	ctx := context.Background()
+	for _, key := range c.ignored() {
+		fmt.Fprintf(os.Stderr, "percale-cni: runtimeConfig.%s is ignored: it is for a plugin behind this one\n", key)
+	}
 	result, err := j.run(ctx)
 	if err != nil {
 		return j.undo(ctx, coded(types.ErrInternal, err))
@@ -62,7 +67,7 @@ func newJob(c config, args *skel.CmdArgs) (*job, error) {
 		return nil, err
 	}
 	j := &job{config: c, own: own, netns: args.Netns}
-	if j.settings, err = c.settings(); err != nil {
+	if j.settings, err = c.settings(args.Args); err != nil {
 		return nil, err
 	}
 	if j.store, err = c.store(); err != nil {
@@ -153,9 +158,9 @@ func (j *job) refuseAttached(ctx context.Context, host network.State) error {
 func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	addrs, err := j.store.Reserve(ctx, j.own, j.plan.ranges)
+	addrs, err := j.store.Reserve(ctx, j.own, j.plan.ranges, j.settings.wanted...)
 	if err != nil {
-		return nil, coded(types.ErrIOFailure, err)
+		return nil, j.explainReserve(ctx, err)
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.store.Free(ctx, j.own, addrs) })
 	return addrs, nil
@@ -166,8 +171,9 @@ func (j *job) wire(a pod.Attachment) error {
 	port, inside := j.plan.bridge.Port(a), a.State()
 	end := inside.Links[a.Ifname]
 	end.Up = false // until the settings hold, which count from the moment it goes up
-	if err := kernel.AddVeth(j.host, port, j.pod, end); err != nil {
-		return err
+	pair := kernel.Veth{Here: j.host, End: port, There: j.pod, Other: end, Alias: alias(j.config.Name, j.own)}
+	if err := pair.Add(); err != nil {
+		return explainPorts(err, j.plan.bridge.Name)
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.host.DelLink(ctx, port.Name) })
 	return j.pod.Wire(a.Ifname, inside)

@@ -118,7 +118,7 @@ func TestTwoPods(t *testing.T) {
 // The result in each version of the specification.
 func TestResult(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			n, p := newNode(t, envDual), netns.Temp(t)
@@ -240,7 +240,7 @@ func TestAddFails(t *testing.T) {
 		}, code: 999, texts: []string{"make bridge", "ip link del dummy0"}},
 		{name: "full", env: strings.Replace(envV4, "10.42.7.1/24", "10.42.7.1/30", 1), change: func(t *testing.T, n node, c conf, _ netns.NS) {
 			n.mustAdd(t, "first", netns.Temp(t), c)
-		}, code: codeFull, texts: []string{"subnet 10.42.7.0/30 is full: 1 of 1 addresses used"}},
+		}, code: codeFull, texts: []string{"subnet 10.42.7.0/30 is full: 1 of 1 used"}},
 		{name: "no address of the family", change: func(_ *testing.T, _ node, c conf, _ netns.NS) {
 			c["ipam"].(conf)["routes"] = []conf{{"dst": "2001:db8::/32"}}
 		}, code: 7, texts: []string{"ipam.routes: route to 2001:db8::/32: the pod has no address of that family"}},

@@ -34,7 +34,7 @@ func check(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.settings()
+	s, err := c.settings("")
 	if err != nil {
 		return err
 	}

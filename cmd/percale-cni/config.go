@@ -14,6 +14,7 @@ import (
 
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet/ipam"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -29,12 +30,18 @@ type config struct {
 	IPAM          json.RawMessage `json:"ipam"`
 	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
 	DNS           json.RawMessage `json:"dns"`
+	Args          json.RawMessage `json:"args"`
+	DataDir       string          `json:"dataDir"` // of flannel's plugin
 	PrevResult    map[string]any  `json:"prevResult"`
 	Plugins       json.RawMessage `json:"plugins"` // only a list of plugins has them
+
+	// What a runtime has, of GC; the second name is a mistake of the specification's.
+	Valid    json.RawMessage `json:"cni.dev/valid-attachments"`
+	OldValid json.RawMessage `json:"cni.dev/attachments"`
 }
 
 func parseConfig(stdin []byte) (config, error) {
-	c := config{SubnetFile: "/run/flannel/subnet.env", RunDir: "/run/percale"}
+	c := config{SubnetFile: "/run/flannel/subnet.env", RunDir: "/run/percale", DataDir: "/var/lib/cni/flannel"}
 	if err := decode("", stdin, &c); err != nil {
 		return config{}, err
 	}
@@ -107,15 +114,20 @@ type settings struct {
 	routes       []pod.Given
 	mac          network.MAC // of the pod's interface; zero: derived
 	dns          types.DNS
+	within       []ipam.Span // what pods get of the node's subnets; nil: all
+	reserved     []ipam.Span // of that, what only pods that ask for it get
+	wanted       []netip.Addr
+	wantedBy     string // where the pod asks for these
 }
 
-// settings reads and checks all parts of c.
-func (c config) settings() (settings, error) {
+// settings reads and checks all parts of c, and what the environment has of
+// them.
+func (c config) settings(cniArgs string) (settings, error) {
 	s, err := parseDelegate(c.Delegate)
 	if err != nil {
 		return settings{}, err
 	}
-	if s.routes, err = parseIPAM(c.IPAM); err != nil {
+	if err := s.parseIPAM(c.IPAM); err != nil {
 		return settings{}, err
 	}
 	if s.dns.IsEmpty() {
@@ -130,8 +142,8 @@ func (c config) settings() (settings, error) {
 	if err := decode("runtimeConfig.", c.RuntimeConfig, &runtime); err != nil {
 		return settings{}, err
 	}
-	if len(runtime.IPs) > 0 {
-		return settings{}, codef(types.ErrUnsupportedField, "network configuration: runtimeConfig.ips: fixed addresses are not supported: take the capability ips out of the configuration")
+	if s.wanted, s.wantedBy, err = wanted(runtime.IPs, c.Args, cniArgs); err != nil {
+		return settings{}, err
 	}
 	if runtime.MAC != "" {
 		s.mac, err = network.ParseMAC(runtime.MAC)
@@ -145,6 +157,21 @@ func (c config) settings() (settings, error) {
 	return s, nil
 }
 
+// ignored returns the keys of runtimeConfig that another plugin must serve.
+func (c config) ignored() []string {
+	var runtime map[string]json.RawMessage
+	if decode("", c.RuntimeConfig, &runtime) != nil {
+		return nil
+	}
+	var keys []string
+	for _, key := range []string{"aliases", "bandwidth", "infinibandGUID", "ipRanges", "portMappings"} {
+		if v, ok := runtime[key]; ok && !isNothing(v) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // A route is one of the routes of the key "ipam".
 type route struct {
 	Dst      string `json:"dst"`
@@ -156,30 +183,33 @@ type route struct {
 	Scope    *int   `json:"scope"`
 }
 
-// parseIPAM reads the routes of the key "ipam".
-func parseIPAM(raw json.RawMessage) ([]pod.Given, error) {
+// parseIPAM reads the key "ipam".
+func (s *settings) parseIPAM(raw json.RawMessage) error {
 	if err := checkKeys("ipam.", raw, ipamKey); err != nil {
-		return nil, err
+		return err
 	}
 	var ipam struct {
-		Type   string  `json:"type"`
-		Routes []route `json:"routes"`
+		Type     string   `json:"type"`
+		Routes   []route  `json:"routes"`
+		Ranges   [][]span `json:"ranges"`
+		Reserved []string `json:"reserved"`
 	}
 	if err := decode("ipam.", raw, &ipam); err != nil {
-		return nil, err
+		return err
 	}
 	if ipam.Type != "" && ipam.Type != "host-local" {
-		return nil, codef(types.ErrUnsupportedField, "network configuration: ipam.type is %q: percale-cni keeps pod addresses itself, as host-local does: remove the key", ipam.Type)
+		return codef(types.ErrUnsupportedField, "network configuration: ipam.type is %q: percale-cni keeps pod addresses itself, as host-local does: remove the key", ipam.Type)
 	}
-	var given []pod.Given
 	for i, r := range ipam.Routes {
 		g, err := r.parse()
 		if err != nil {
-			return nil, codef(types.ErrInvalidNetworkConfig, "network configuration: ipam.routes[%d]: %w", i, err)
+			return codef(types.ErrInvalidNetworkConfig, "network configuration: ipam.routes[%d]: %w", i, err)
 		}
-		given = append(given, g)
+		s.routes = append(s.routes, g)
 	}
-	return given, nil
+	var err error
+	s.within, s.reserved, err = parseSpans(ipam.Ranges, ipam.Reserved)
+	return err
 }
 
 func (r route) parse() (pod.Given, error) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/percale-net/percale/internal/netns"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet/ipam"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -33,10 +35,20 @@ func TestSettings(t *testing.T) {
 			"ipam":{"type":"host-local","ranges":[[{"subnet":"10.0.0.0/8"}]],"routes":[{"dst":"192.0.2.7/24"},{"dst":"fd00::/8","gw":"fd00::1","priority":5}]},
 			"runtimeConfig":{"mac":"02:00:00:00:00:09"}}`,
 			want: settings{bridge: "br1", mtu: 1400, ipMasq: &no, promisc: true, force: true, mac: network.MAC{2, 0, 0, 0, 0, 9},
+				within: []ipam.Span{ipam.SpanOf(netip.MustParsePrefix("10.0.0.0/8"))},
 				routes: []pod.Given{{Dst: netip.MustParsePrefix("192.0.2.0/24")},
 					{Dst: netip.MustParsePrefix("fd00::/8"), Via: netip.MustParseAddr("fd00::1"), Metric: 5}}}},
 		{name: "a default gateway is a gateway", in: `{"delegate":{"isGateway":false,"isDefaultGateway":true}}`,
 			want: settings{bridge: "cni0", gateway: true, defaultRoute: true}},
+		{name: "ranges and reserved", in: `{"ipam":{"ranges":[[{"subnet":"10.42.0.0/16","rangeStart":"10.42.7.9"},{"subnet":"fd00::/8"}]],"reserved":["10.42.7.10","10.42.7.20-10.42.7.29"]}}`,
+			want: settings{bridge: "cni0", gateway: true,
+				within:   []ipam.Span{mustSpan("10.42.7.9-10.42.255.255"), ipam.SpanOf(netip.MustParsePrefix("fd00::/8"))},
+				reserved: []ipam.Span{mustSpan("10.42.7.10"), mustSpan("10.42.7.20-10.42.7.29")}}},
+		{name: "addresses asked for", in: `{"runtimeConfig":{"ips":["10.42.7.9/24"," fd00::9"]},"args":{"cni":{"ips":["10.42.7.10"]}}}`,
+			want: settings{bridge: "cni0", gateway: true, wantedBy: "runtimeConfig.ips",
+				wanted: []netip.Addr{netip.MustParseAddr("10.42.7.9"), netip.MustParseAddr("fd00::9")}}},
+		{name: "addresses asked for by args", in: `{"args":{"cni":{"ips":["10.42.7.10"]}}}`,
+			want: settings{bridge: "cni0", gateway: true, wantedBy: "args.cni.ips", wanted: []netip.Addr{netip.MustParseAddr("10.42.7.10")}}},
 		{name: "case does not matter", in: `{"DELEGATE":{"HairpinMode":true}}`, want: settings{bridge: "cni0", gateway: true, hairpin: true}},
 	} {
 		c, err := parseConfig([]byte(tt.in))
@@ -44,11 +56,19 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		got, err := c.settings()
+		got, err := c.settings("")
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: settings = %+v, %v; want %+v", tt.name, got, err, tt.want)
 		}
 	}
+}
+
+func mustSpan(s string) ipam.Span {
+	span, err := ipam.ParseSpan(s)
+	if err != nil {
+		panic(err)
+	}
+	return span
 }
 
 func TestSettingsRefused(t *testing.T) {
@@ -88,11 +108,19 @@ func TestSettingsRefused(t *testing.T) {
 		{`{"ipam":{"routes":[{"dst":"10.0.0.0/8","mtu":1400}]}}`, 7, "mtu, advmss, table and scope are not supported"},
 		{`{"runtimeConfig":{"mac":"x"}}`, 7, "runtimeConfig.mac: MAC"},
 		{`{"runtimeConfig":{"mac":"01:00:00:00:00:09"}}`, 7, "want that of one interface"},
-		{`{"runtimeConfig":{"ips":["10.0.0.1"]}}`, 2, "runtimeConfig.ips: fixed addresses are not supported"},
+		{`{"runtimeConfig":{"ips":["10.0.0"]}}`, 7, `runtimeConfig.ips: "10.0.0": want an address`},
+		{`{"runtimeConfig":{"ips":["10.0.0.1","10.0.0.2"]}}`, 7, "want at most one address of each family"},
+		{`{"runtimeConfig":{"ips":"10.0.0.1"}}`, 6, "runtimeConfig.ips: is a JSON string"},
+		{`{"args":{"cni":{"ips":["::ffff:10.0.0.1"]}}}`, 7, "args.cni.ips"},
+		{`{"ipam":{"ranges":[[{"subnet":"10.0.0.0"}]]}}`, 7, `ipam.ranges[0][0]: subnet "10.0.0.0": want a prefix`},
+		{`{"ipam":{"ranges":[[],[{"subnet":"10.0.0.0/24","rangeStart":"10.0.0.9","rangeEnd":"10.0.0.2"}]]}}`, 7, "ipam.ranges[1][0]: rangeStart"},
+		{`{"ipam":{"ranges":[[{"subnet":"10.0.0.0/24","rangeEnd":"10.0.1.2"}]]}}`, 7, "is not inside its subnet 10.0.0.0/24"},
+		{`{"ipam":{"ranges":[[{"subnet":"10.0.0.0/24","gateway":"10.0.0.9"}]]}}`, 7, "it is the first address of the node's subnet"},
+		{`{"ipam":{"reserved":["10.0.0.9-"]}}`, 7, "ipam.reserved[0]"},
 	} {
 		c, err := parseConfig([]byte(tt.in))
 		if err == nil {
-			_, err = c.settings()
+			_, err = c.settings("")
 		}
 		wantError(t, tt.in, err, tt.code, tt.text)
 	}
@@ -203,7 +231,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s, err := c.settings(); err == nil {
+		if s, err := c.settings(""); err == nil {
 			p, err := newPlan(s, mustEnv(t), true)
 			if err == nil && (!isLinkName(p.bridge.Name) || p.bridge.MTU < 68) {
 				t.Errorf("plan = %+v; want a bridge that can be made", p)
@@ -248,8 +276,9 @@ func TestFlannelConfiguration(t *testing.T) {
 		"capabilities": conf{"portMappings": true}, "runtimeConfig": conf{"portMappings": []any{conf{"hostPort": 80}}},
 	}
 	out, err := n.do(t, call{"ADD", "abc", p.Path(), "eth0", c})
-	if err != nil {
-		t.Fatal(err)
+	var noted *noteError
+	if !errors.As(err, &noted) || !strings.Contains(noted.stderr, "runtimeConfig.portMappings is ignored") {
+		t.Fatalf("ADD with port mappings = %v; want a note", err)
 	}
 	var r map[string]any
 	if err := json.Unmarshal(out, &r); err != nil || r["cniVersion"] != "0.3.1" {

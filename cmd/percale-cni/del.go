@@ -33,13 +33,35 @@ func del(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := store.Owned(own)
-	if err != nil {
-		return coded(types.ErrIOFailure, err)
+	stores := []local.Store{store}
+	flannel, ok := readFlannelState(c.DataDir, c.Name, own.Container)
+	if ok { // the pod is one of flannel's plugin, which may have kept addresses elsewhere
+		if other, err := flannel.store(); err == nil && other != store {
+			stores = append(stores, other)
+		}
 	}
 	ctx := context.Background()
 	if err := unwire(ctx, own, args.Netns); err != nil {
 		return coded(types.ErrInternal, err)
+	}
+	for _, s := range stores {
+		if err := release(ctx, s, own); err != nil {
+			return err
+		}
+	}
+	if ok {
+		if err := removeFlannelState(c.DataDir, c.Name, own.Container); err != nil {
+			return coded(types.ErrIOFailure, err)
+		}
+	}
+	return nil
+}
+
+// release ends the masquerading of own's addresses, and frees them.
+func release(ctx context.Context, store local.Store, own local.Owner) error {
+	addrs, err := store.Owned(own)
+	if err != nil {
+		return coded(types.ErrIOFailure, err)
 	}
 	if err := podmasq.Del(addrs); err != nil {
 		return coded(types.ErrInternal, err)

@@ -95,15 +95,15 @@ func delegateKey(key string, value json.RawMessage) (why string) {
 // ipamKey returns why a key of "ipam" cannot be as it is, or "".
 func ipamKey(key string, value json.RawMessage) (why string) {
 	switch key {
-	case "type", "datadir", "routes", "ranges": // flannel's plugin replaces ranges by the node's subnets, and so do we
+	case "type", "datadir", "routes", "ranges", "reserved":
 		return ""
 	case "subnet", "rangestart", "rangeend", "gateway", "resolvconf", "args":
 		if isNothing(value) {
 			return ""
 		}
-		return "percale-cni takes addresses from the subnet file alone: remove the key"
+		return "percale-cni takes addresses from the subnet file alone: remove the key, or bound them by ipam.ranges"
 	}
-	return unknownKey(key, "dataDir", "routes")
+	return unknownKey(key, "dataDir", "routes", "ranges", "reserved")
 }
 
 // isNothing tells whether a JSON value says that a feature is off.

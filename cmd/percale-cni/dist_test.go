@@ -26,7 +26,7 @@ func TestShippedConflist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.settings()
+	got, err := c.settings("")
 	if want := (settings{bridge: "cni0", gateway: true, defaultRoute: true, hairpin: true}); err != nil || got.bridge != want.bridge ||
 		!got.gateway || !got.defaultRoute || !got.hairpin {
 		t.Errorf("settings = %+v, %v; want %+v", got, err, want)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/subnet/ipam"
 )
@@ -19,6 +20,8 @@ const (
 	codeBridge   = 101 // the bridge belongs to another subnet
 	codeAttached = 102 // the container has the interface already
 	codeDrifted  = 103 // CHECK found differences
+	codeTaken    = 104 // an address that the pod asks for is another one's
+	codePorts    = 105 // the bridge has no port left
 )
 
 // coded makes err a CNI error: its text with a code, that of an error within it
@@ -26,11 +29,16 @@ const (
 func coded(code uint, err error) *types.Error {
 	var has *types.Error
 	var full *ipam.FullError
+	var taken *ipam.TakenError
 	switch {
 	case errors.As(err, &has):
 		code = has.Code
 	case errors.As(err, &full):
 		code = codeFull
+	case errors.As(err, &taken):
+		code = codeTaken
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EROFS), errors.Is(err, unix.EDQUOT):
+		code = types.ErrIOFailure
 	}
 	// One line: it becomes part of an event of the pod.
 	return types.NewError(code, strings.ReplaceAll(err.Error(), "\n", "; "), "")

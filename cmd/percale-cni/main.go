@@ -20,9 +20,8 @@ func main() { os.Exit(run()) }
 // run serves one CNI call, which stands in the environment and on standard
 // input, and returns the exit code.
 func run() int {
-	// GC and STATUS are not here yet: the library takes them as well done.
-	verbs := skel.CNIFuncs{Add: add, Del: del, Check: check}
-	versions := version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+	verbs := skel.CNIFuncs{Add: add, Del: del, Check: check, GC: gc, Status: status}
+	versions := version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 	failed := skel.PluginMainFuncsWithError(verbs, versions, "percale-cni: wires pods to the Percale network")
 	if failed == nil {
 		return 0

@@ -52,13 +52,16 @@ func newPlan(s settings, e local.Env, ipv6 bool) (plan, error) {
 		case subnet.Addr().Is6() && p.bridge.MTU < 1280:
 			return plan{}, fmt.Errorf("MTU %d: IPv6 needs at least 1280 bytes (RFC 8200, section 5)", p.bridge.MTU)
 		}
+		if r, err = r.Restrict(s.within, s.reserved); err != nil {
+			return plan{}, fmt.Errorf("%w: change ipam.ranges or ipam.reserved of the network configuration", err)
+		}
 		p.ranges = append(p.ranges, r)
 		p.routing.Gateways = append(p.routing.Gateways, r.Gateway())
 		if s.gateway {
 			p.bridge.Gateways = append(p.bridge.Gateways, netip.PrefixFrom(r.Gateway(), subnet.Bits()))
 		}
 	}
-	return p, nil
+	return p, checkWanted(s, p.ranges)
 }
 
 // attachment returns the wiring of one pod with an address of each range.

@@ -17,6 +17,7 @@ type link struct {
 	network.Link
 	index, master, underlay int32
 	loopback                bool
+	alias                   string
 }
 
 // Links reads all links, by name.
@@ -119,6 +120,8 @@ func decodeLink(b []byte) (l link, ok bool) {
 		switch typ {
 		case unix.IFLA_IFNAME:
 			l.Name = textOf(v)
+		case unix.IFLA_IFALIAS:
+			l.alias = textOf(v)
 		case unix.IFLA_MTU:
 			l.MTU = int(u32Of(v))
 		case unix.IFLA_ADDRESS:

@@ -52,6 +52,21 @@ func (c *Conn) Ports(ctx context.Context, bridge string) ([]string, error) {
 	return ports, nil
 }
 
+// Aliases returns the alias of each link that has one.
+func (c *Conn) Aliases(ctx context.Context) (map[string]string, error) {
+	links, err := c.links(ctx)
+	if err != nil {
+		return nil, err
+	}
+	aliases := make(map[string]string)
+	for _, l := range links {
+		if l.alias != "" {
+			aliases[l.Name] = l.alias
+		}
+	}
+	return aliases, nil
+}
+
 // Wire makes a link that was just made, and is still down, what want says of
 // it: settings first, which count from the moment it goes up, then up, with
 // addresses and routes, in a single send. It neither looks at what is there

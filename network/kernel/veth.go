@@ -31,55 +31,79 @@ func (c *Conn) DelLink(_ context.Context, name string) error {
 }
 
 // AddVeth makes a veth pair with one end in each namespace, which may be the
-// same. The other end is born in its namespace, so that nothing sees it under
-// another name or in another place. After an error there is neither end.
+// same.
 func AddVeth(a *Conn, aEnd network.Link, b *Conn, bEnd network.Link) error {
-	master, err := a.required(aEnd.Master)
-	if err == nil && aEnd.Hairpin && master == 0 {
+	return Veth{Here: a, End: aEnd, There: b, Other: bEnd}.Add()
+}
+
+// A Veth is a pair of links that are connected. Kinds do not matter.
+type Veth struct {
+	Here, There *Conn
+	End, Other  network.Link
+	Alias       string // of End: a text of at most 255 bytes that says whose it is
+}
+
+// Add makes the pair. The other end is born in its namespace, so that nothing
+// sees it under another name or in another place. After an error there is
+// neither end.
+func (v Veth) Add() error {
+	if err := v.add(); err != nil {
+		return fmt.Errorf("add veth %s with peer %s: %w", v.End.Name, v.Other.Name, err)
+	}
+	return nil
+}
+
+func (v Veth) add() error {
+	master, err := v.Here.required(v.End.Master)
+	if err == nil && v.End.Hairpin && master == 0 {
 		err = errors.New("hairpin mode is of a bridge's port, and it has no bridge")
 	}
 	if err != nil {
-		return fmt.Errorf("add veth %s: %w", aEnd.Name, err)
+		return err
 	}
 	var e encoder
 	e.begin(unix.RTM_NEWLINK, createNew)
-	e.newLink(aEnd)
+	e.newLink(v.End)
 	if master != 0 {
 		e.u32(unix.IFLA_MASTER, uint32(master))
 	}
-	e.vethTo(b, bEnd)
+	e.vethTo(v.There, v.Other)
 	e.end()
 	messages := 1
-	if aEnd.Hairpin { // only a port that is there can have it
+	if v.End.Hairpin || v.Alias != "" { // what only a link that is there can have
 		e.begin(unix.RTM_NEWLINK, 0)
 		e.ifInfo(ifInfo{})
-		e.name(unix.IFLA_IFNAME, aEnd.Name)
-		e.hairpin(true)
+		e.name(unix.IFLA_IFNAME, v.End.Name)
+		if v.Alias != "" {
+			e.attr(unix.IFLA_IFALIAS, []byte(v.Alias))
+		}
+		if v.End.Hairpin {
+			e.hairpin(true)
+		}
 		e.end()
 		messages++
 	}
-	var made, finished error
-	err = a.sock.exchange(e.buf, messages, func(i int, err error) {
-		if i == 0 {
-			made = err
-		} else {
-			finished = err
-		}
-	})
-	if made == nil && err == nil {
-		err = finished
-		if err == nil && (bEnd.Up || bEnd.Hairpin || bEnd.Master != "") { // what it could not be born with
-			bEnd.Kind = network.KindVeth
-			err = b.settle(context.Background(), bEnd, true)
-		}
-		if err != nil {
-			err = errors.Join(err, a.DelLink(context.Background(), aEnd.Name))
-		}
+	var refused [2]error
+	if err := v.Here.sock.exchange(e.buf, messages, func(i int, err error) { refused[i] = err }); err != nil {
+		return err
 	}
-	if err = cmp.Or(err, made); err != nil {
-		return fmt.Errorf("add veth %s with peer %s: %w", aEnd.Name, bEnd.Name, err)
+	if refused[0] != nil {
+		return refused[0]
+	}
+	if err := cmp.Or(refused[1], v.finish()); err != nil {
+		return errors.Join(err, v.Here.DelLink(context.Background(), v.End.Name))
 	}
 	return nil
+}
+
+// finish makes of the other end what it could not be born as.
+func (v Veth) finish() error {
+	other := v.Other
+	if !other.Up && !other.Hairpin && other.Master == "" {
+		return nil
+	}
+	other.Kind = network.KindVeth
+	return v.There.settle(context.Background(), other, true)
 }
 
 // vethTo appends the kind of a link that is a veth, and its other end.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 
 	"github.com/percale-net/percale/network"
 )
@@ -19,6 +20,12 @@ func HostEnd(container, ifname string) (string, network.MAC) {
 	mac := network.MAC(sum[8:14])
 	mac[0] = mac[0]&^0x01 | 0x02 // one interface, locally administered
 	return "veth" + hex.EncodeToString(sum[:6])[:11], mac
+}
+
+// IsHostEnd reports whether a name has the form of those that HostEnd gives.
+func IsHostEnd(name string) bool {
+	digits, ok := strings.CutPrefix(name, "veth")
+	return ok && len(digits) == 11 && strings.Trim(digits, "0123456789abcdef") == ""
 }
 
 // MAC returns the MAC of the interface that has the address: 0a:58 and the

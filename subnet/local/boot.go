@@ -3,6 +3,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,20 @@ func thisBoot(now time.Time) (boot, error) {
 		return boot{}, err
 	}
 	return boot{strings.TrimSpace(string(id)), now.Add(-time.Duration(up.Nano()))}, nil
+}
+
+// Settle frees the addresses of pods that a restart of the machine ended, as
+// Reserve does before it gives any.
+func (s Store) Settle(ctx context.Context) error {
+	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.freeOfOlderBoot(time.Now())
 }
 
 // freeOfOlderBoot frees what pods of an older boot had: no interface outlives

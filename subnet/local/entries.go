@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/percale-net/percale/subnet/ipam"
 )
@@ -43,6 +44,15 @@ func (s Store) Entries() ([]Entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return a.Addr.Compare(b.Addr) })
 	return entries, nil
+}
+
+// Age returns how long ago an address was given, 0 if it is free.
+func (s Store) Age(a netip.Addr) time.Duration {
+	fi, err := os.Lstat(s.path(a))
+	if err != nil {
+		return 0
+	}
+	return time.Since(fi.ModTime())
 }
 
 // used returns the addresses that have a file.

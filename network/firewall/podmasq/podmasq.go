@@ -80,27 +80,48 @@ func Del(pods []netip.Addr) error {
 // Missing returns those of the pods that are not masqueraded. Rules that were
 // changed or deleted by hand are not noticed.
 func Missing(pods []netip.Addr) ([]netip.Addr, error) {
-	c, err := dial()
+	have, err := list()
 	if err != nil {
 		return nil, fmt.Errorf("look up masqueraded pods: %w", err)
 	}
+	return slices.DeleteFunc(slices.Clone(pods), func(a netip.Addr) bool { return slices.Contains(have, a) }), nil
+}
+
+// Pods returns all that is masqueraded; nothing where the kernel offers no
+// nftables.
+func Pods() ([]netip.Addr, error) {
+	pods, err := list()
+	if errors.Is(err, ErrNoNFTables) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list masqueraded pods: %w", err)
+	}
+	return pods, nil
+}
+
+func list() ([]netip.Addr, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
 	defer c.CloseLasting()
 	if there, err := exists(c); err != nil || !there {
-		return pods, err
+		return nil, err
 	}
-	have := make(map[netip.Addr]bool)
+	var pods []netip.Addr
 	for _, s := range newTable().sets {
 		elements, err := c.GetSetElements(s)
-		if err != nil {
-			return nil, fmt.Errorf("look up masqueraded pods: %w", err)
+		if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
+			return nil, err
 		}
 		for _, e := range elements {
 			if a, ok := netip.AddrFromSlice(e.Key); ok {
-				have[a] = true
+				pods = append(pods, a)
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(pods), func(a netip.Addr) bool { return have[a] }), nil
+	return pods, nil
 }
 
 // exists reports whether our table is there. It is asked before a transaction

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
+
+	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet/ipam"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// bridgePorts is how many ports a bridge can have (BR_MAX_PORTS of the kernel,
+// less the number that it does not give).
+const bridgePorts = 1023
+
+// explainReserve adds to the refusal of an address what helps against it.
+func (j *job) explainReserve(ctx context.Context, err error) error {
+	var full *ipam.FullError
+	var taken *ipam.TakenError
+	switch {
+	case errors.As(err, &full):
+		return coded(codeFull, explainFull(ctx, full, j.store, j.host))
+	case errors.As(err, &taken):
+		return codef(codeTaken, "%s asks for it: %w: delete the pod that has it, or ask for another one", j.settings.wantedBy, err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		err = fmt.Errorf("%w: make room on the disk of the pod addresses (ipam.dataDir; df -h, df -i)", err)
+	case errors.Is(err, unix.EROFS):
+		err = fmt.Errorf("%w: mount it for writing, or name another directory (ipam.dataDir)", err)
+	}
+	return coded(types.ErrIOFailure, err)
+}
+
+// explainFull adds to the error how many addresses are of sandboxes that no
+// longer exist, as far as that is certain.
+func explainFull(ctx context.Context, full *ipam.FullError, store local.Store, host *kernel.Conn) error {
+	lost, err := orphans(ctx, store, host, full)
+	if err != nil || lost == 0 {
+		return fmt.Errorf("%w: delete pods of this node, or give nodes bigger subnets (SubnetLen)", full)
+	}
+	return fmt.Errorf("%w, %d of them by sandboxes that no longer exist (percale ipam gc)", full, lost)
+}
+
+// orphans counts the addresses of the full subnet whose owner has no interface
+// on the node. A port that we did not name may be any owner's, and an address
+// that was just taken may be about to get its interface: neither counts.
+func orphans(ctx context.Context, store local.Store, host *kernel.Conn, full *ipam.FullError) (int, error) {
+	entries, err := store.Entries()
+	if err != nil {
+		return 0, err
+	}
+	links, err := host.Links(ctx)
+	if err != nil {
+		return 0, err
+	}
+	foreign := 0
+	for name, l := range links {
+		if l.Master != "" && !pod.IsHostEnd(name) {
+			foreign++
+		}
+	}
+	lost := 0
+	for _, e := range entries {
+		port, _ := pod.HostEnd(e.Owner.Container, e.Owner.Ifname)
+		if _, ok := links[port]; ok || !full.Subnet.Contains(e.Addr) || store.Age(e.Addr) < time.Minute {
+			continue
+		}
+		lost++
+	}
+	return max(0, lost-foreign), nil
+}
+
+// explainPorts says in words that a bridge has no port left.
+func explainPorts(err error, bridge string) error {
+	if errors.Is(err, unix.EXFULL) {
+		return noPorts(bridge)
+	}
+	return err
+}
+
+func noPorts(bridge string) error {
+	return codef(codePorts, "bridge %s has all the %d ports that the kernel gives a bridge: run fewer pods on this node, "+
+		"or remove ports that are of no pod (ip link show master %s; percale ipam gc)", bridge, bridgePorts, bridge)
+}
