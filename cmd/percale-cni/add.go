@@ -112,6 +112,11 @@ func (j *job) run(ctx context.Context) (types.Result, error) {
 	if err := j.refuseAttached(ctx, have); err != nil {
 		return nil, err
 	}
+	if j.config.Type == flannelType {
+		if err := j.keepFlannelState(); err != nil {
+			return nil, err
+		}
+	}
 	addrs, err := j.reserve(ctx)
 	if err != nil {
 		return nil, err
@@ -164,6 +169,17 @@ func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.store.Free(ctx, j.own, addrs) })
 	return addrs, nil
+}
+
+func (j *job) keepFlannelState() error {
+	forget := func(context.Context) error {
+		return removeFlannelState(j.config.DataDir, j.config.Name, j.own.Container)
+	}
+	j.undos = append(j.undos, forget)
+	if err := writeFlannelState(j.config, j.plan, j.own.Container); err != nil {
+		return coded(types.ErrIOFailure, err)
+	}
+	return nil
 }
 
 // wire makes the veth pair, and the pod's end of it what a says.

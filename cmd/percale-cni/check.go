@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -117,8 +118,27 @@ func (k *checker) inside(ctx context.Context, c *kernel.Conn) error {
 	for _, a := range ch.SetAddresses {
 		k.note("%s lacks address %s", name, a.Prefix)
 	}
-	for _, r := range ch.SetRoutes {
-		k.note("the route to %s via %s is missing", r.Dst, r.Via)
+	return k.routes(ctx, c, ch.SetRoutes)
+}
+
+// routes notes those of the missing routes that no other interface of the pod
+// has: of two attachments to one network, the first one has them.
+func (k *checker) routes(ctx context.Context, c *kernel.Conn, missing []network.Route) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	links, err := c.Links(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := c.Read(ctx, kernel.Scope{Devices: slices.Collect(maps.Keys(links))})
+	if err != nil {
+		return err
+	}
+	for _, r := range missing {
+		if have, ok := all.Routes[r.Key()]; !ok || have.Link == k.want.Ifname {
+			k.note("the route to %s via %s is missing", r.Dst, r.Via)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 type config struct {
 	CNIVersion    string          `json:"cniVersion"`
 	Name          string          `json:"name"`
+	Type          string          `json:"type"`
 	SubnetFile    string          `json:"subnetFile"`
 	RunDir        string          `json:"runDir"`
 	Delegate      json.RawMessage `json:"delegate"`

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -12,6 +14,9 @@ import (
 
 	"github.com/percale-net/percale/subnet/local"
 )
+
+// flannelType is the type of configurations that are flannel's.
+const flannelType = "flannel"
 
 // A flannelState is what flannel's plugin keeps of a container: the
 // configuration of the plugin that it called, in a file named by the container.
@@ -21,6 +26,36 @@ type flannelState struct {
 	IPAM struct {
 		DataDir string `json:"dataDir"`
 	} `json:"ipam"`
+}
+
+// writeFlannelState keeps of a container what flannel's plugin would, so that it
+// can delete the pod when a node goes back to it.
+func writeFlannelState(c config, p plan, container string) error {
+	var ranges []any
+	for _, r := range p.ranges {
+		ranges = append(ranges, []any{map[string]string{"subnet": r.Subnet.String()}})
+	}
+	var where struct {
+		DataDir string `json:"dataDir,omitempty"`
+	}
+	if err := decode("ipam.", c.IPAM, &where); err != nil {
+		return err
+	}
+	b, err := json.Marshal(map[string]any{
+		"cniVersion": c.CNIVersion, "name": c.Name, "type": "bridge", "bridge": p.bridge.Name, "mtu": p.bridge.MTU,
+		"isGateway": len(p.bridge.Gateways) > 0, "hairpinMode": p.bridge.Hairpin, "ipMasq": false,
+		"ipam": map[string]any{"type": "host-local", "dataDir": cmp.Or(where.DataDir, local.DataDir), "ranges": ranges},
+	})
+	if err == nil {
+		err = os.MkdirAll(c.DataDir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.DataDir, container), b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keep state as flannel's plugin does: %w", err)
+	}
+	return nil
 }
 
 // readFlannelState returns the state of a container in a network; not ok if

@@ -29,7 +29,10 @@ import (
 const asPlugin = "PERCALE_CNI_TEST_PLUGIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asPlugin) != "" {
+	switch {
+	case filepath.Base(os.Args[0]) == witnessName:
+		os.Exit(witness())
+	case os.Getenv(asPlugin) != "", filepath.Base(os.Args[0]) == pluginName:
 		os.Exit(run())
 	}
 	os.Exit(m.Run())

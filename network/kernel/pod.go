@@ -69,8 +69,9 @@ func (c *Conn) Aliases(ctx context.Context) (map[string]string, error) {
 
 // Wire makes a link that was just made, and is still down, what want says of
 // it: settings first, which count from the moment it goes up, then up, with
-// addresses and routes, in a single send. It neither looks at what is there
-// nor back at what came of it: Apply does so.
+// addresses and routes, in a single send. A route that another link has stays
+// there. It neither looks at what is there nor back at what came of it: Apply
+// does so.
 func (c *Conn) Wire(name string, want network.State) error {
 	index, err := c.index(name)
 	if err != nil {
@@ -100,14 +101,19 @@ func (c *Conn) Wire(name string, want network.State) error {
 		if err := add(r, b.route(unix.RTM_NEWROUTE, index, r)); err != nil {
 			return &EntryError{"set", r, err}
 		}
+		native.PutUint16(b.buf[b.start+6:], createNew|unix.NLM_F_REQUEST)
 	}
 	return b.sendAll(c.sock)
 }
 
-// sendAll sends a batch and returns what the kernel refused, joined.
+// sendAll sends a batch and returns what the kernel refused, joined. What
+// exists is no refusal.
 func (b *batch[E]) sendAll(s *socket) error {
 	var refused []error
 	err := s.exchange(b.buf, len(b.entries), func(i int, err error) {
+		if errors.Is(err, unix.EEXIST) {
+			return
+		}
 		refused = append(refused, &EntryError{"set", b.entries[i], err})
 	})
 	return errors.Join(append(refused, err)...)

@@ -35,15 +35,27 @@ func Add(pods []netip.Addr, networks []netip.Prefix) error {
 		return fmt.Errorf("masquerade pod: %w", err)
 	}
 	defer c.CloseLasting()
-	if _, err := exists(c); err != nil {
+	there, err := exists(c)
+	if err != nil {
 		return fmt.Errorf("masquerade pod: %w", err)
 	}
-	t := newTable()
-	if err := errors.Join(t.define(c, networks), t.elements(pods, c.SetAddElements)); err != nil {
-		return fmt.Errorf("masquerade pod: %w", err)
+	t := newTable(networks)
+	if there && t.complete(c) {
+		// Making rules anew takes many times as long, since the kernel waits
+		// until no packet meets the old ones.
+		err := errors.Join(t.elements(pods, c.SetAddElements), c.Flush())
+		if !errors.Is(err, unix.ENOENT) { // the table has just gone
+			return within("masquerade pod", err)
+		}
 	}
-	if err := c.Flush(); err != nil { // ENOENT: the module of chains for NAT is missing
-		return fmt.Errorf("masquerade pod: %w", explain(err, unix.ENOENT))
+	err = errors.Join(t.define(c), t.elements(pods, c.SetAddElements), c.Flush())
+	return within("masquerade pod", explain(err, unix.ENOENT)) // ENOENT: the module of chains for NAT is missing
+}
+
+// within adds to an error what was being done.
+func within(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
@@ -68,7 +80,7 @@ func Del(pods []netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("end masquerading of pod: %w", err)
 	}
-	t := newTable()
+	t := newTable(nil)
 	// Deleting what is not there would fail the whole transaction: add it first.
 	err = errors.Join(t.elements(pods, c.SetAddElements), t.elements(pods, c.SetDeleteElements), c.Flush())
 	if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
@@ -110,7 +122,7 @@ func list() ([]netip.Addr, error) {
 		return nil, err
 	}
 	var pods []netip.Addr
-	for _, s := range newTable().sets {
+	for _, s := range newTable(nil).sets {
 		elements, err := c.GetSetElements(s)
 		if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
 			return nil, err

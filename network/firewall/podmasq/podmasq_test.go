@@ -188,7 +188,7 @@ func dump(t *testing.T, ns netns.NS) (rules int, pods []netip.Addr) {
 		if err != nil {
 			return err
 		}
-		ours := newTable()
+		ours := newTable(nil)
 		all, err := c.GetRules(ours.table, ours.chain)
 		if err != nil {
 			return err
@@ -206,6 +206,48 @@ func dump(t *testing.T, ns netns.NS) (rules int, pods []netip.Addr) {
 	}
 	slices.SortFunc(pods, netip.Addr.Compare)
 	return rules, pods
+}
+
+// Rules are made anew where they are not those of the networks, and only there.
+func TestRulesFollowNetworks(t *testing.T) {
+	t.Parallel()
+	ns := netns.Temp(t)
+	a, b := netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")
+	pod := func(i byte) []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{10, 42, 7, i})} }
+	var handles [][]uint64
+	for i, networks := range [][]netip.Prefix{{a}, {a}, {b}, {b, a}, {b, a}, {a}} {
+		err := ns.Do(func() error {
+			if err := Add(pod(byte(i)), networks); err != nil {
+				return err
+			}
+			c, err := nftables.New()
+			if err != nil {
+				return err
+			}
+			want := newTable(networks)
+			if !want.complete(c) {
+				t.Errorf("step %d: the rules are not those of %v", i, networks)
+			}
+			rules, err := c.GetRules(want.table, want.chain)
+			var h []uint64
+			for _, r := range rules {
+				h = append(h, r.Handle)
+			}
+			handles = append(handles, h)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, same := range []bool{true, false, false, true, false} {
+		if slices.Equal(handles[i], handles[i+1]) != same {
+			t.Errorf("rules of steps %d and %d have handles %v and %v; want the same: %v", i, i+1, handles[i], handles[i+1], same)
+		}
+	}
+	if _, pods := dump(t, ns); len(pods) != 6 {
+		t.Errorf("pods = %v; want six", pods)
+	}
 }
 
 func TestExplain(t *testing.T) {

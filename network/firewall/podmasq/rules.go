@@ -3,11 +3,15 @@
 package podmasq
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +20,7 @@ type table struct {
 	table *nftables.Table
 	chain *nftables.Chain
 	sets  [2]*nftables.Set // for each of families
+	rules []*nftables.Rule // of the chain
 }
 
 // A family is what the two versions of IP differ in.
@@ -41,7 +46,35 @@ func of(a netip.Addr) int {
 	return 1
 }
 
-func newTable() table {
+// newTable returns the table for pods that reach the networks under their own
+// addresses. Each rule has a comment by which complete knows it:
+//
+//	ip daddr <network> return         for each network and the multicast range
+//	ip saddr @pods4 masquerade fully-random
+func newTable(networks []netip.Prefix) table {
+	t := emptyTable()
+	var exprs [][]expr.Any
+	for i, f := range families() {
+		for _, n := range append([]netip.Prefix{f.group}, networks...) {
+			if of(n.Addr()) == i {
+				exprs = append(exprs, append(f.to(n), &expr.Verdict{Kind: expr.VerdictReturn}))
+			}
+		}
+		exprs = append(exprs, append(f.load(f.src),
+			&expr.Lookup{SourceRegister: 1, SetName: t.sets[i].Name, SetID: t.sets[i].ID},
+			&expr.Masq{FullyRandom: true})) // or two pods may draw one port
+	}
+	sum := sha256.Sum256(fmt.Append(nil, networks))
+	for i, e := range exprs {
+		comment := fmt.Sprintf("percale %x rule %d of %d", sum[:4], i+1, len(exprs))
+		t.rules = append(t.rules, &nftables.Rule{
+			Table: t.table, Chain: t.chain, Exprs: e, UserData: userdata.AppendString(nil, userdata.TypeComment, comment),
+		})
+	}
+	return t
+}
+
+func emptyTable() table {
 	t := &nftables.Table{Name: Table, Family: nftables.TableFamilyINet}
 	set := func(name string, key nftables.SetDatatype, id uint32) *nftables.Set {
 		return &nftables.Set{Table: t, Name: name, KeyType: key, ID: id, KeyByteOrder: binaryutil.BigEndian}
@@ -57,11 +90,8 @@ func newTable() table {
 }
 
 // define adds to c's transaction what makes the table, its sets and its chain
-// where they are not there yet, and the chain's rules anew:
-//
-//	ip daddr <network> return         for each network and the multicast range
-//	ip saddr @pods4 masquerade fully-random
-func (t table) define(c *nftables.Conn, networks []netip.Prefix) error {
+// where they are not there yet, and the chain's rules anew.
+func (t table) define(c *nftables.Conn) error {
 	c.AddTable(t.table)
 	for _, s := range t.sets {
 		if err := c.AddSet(s, nil); err != nil {
@@ -70,18 +100,24 @@ func (t table) define(c *nftables.Conn, networks []netip.Prefix) error {
 	}
 	c.AddChain(t.chain)
 	c.FlushChain(t.chain)
-	rule := func(e ...expr.Any) { c.AddRule(&nftables.Rule{Table: t.table, Chain: t.chain, Exprs: e}) }
-	for i, f := range families() {
-		for _, n := range append([]netip.Prefix{f.group}, networks...) {
-			if of(n.Addr()) == i {
-				rule(append(f.to(n), &expr.Verdict{Kind: expr.VerdictReturn})...)
-			}
-		}
-		rule(append(f.load(f.src),
-			&expr.Lookup{SourceRegister: 1, SetName: t.sets[i].Name, SetID: t.sets[i].ID},
-			&expr.Masq{FullyRandom: true})...) // or two pods may draw one port
+	for _, r := range t.rules {
+		c.AddRule(r)
 	}
 	return nil
+}
+
+// complete reports whether the kernel holds the rules, by their comments.
+func (t table) complete(c *nftables.Conn) bool {
+	have, err := c.GetRules(t.table, t.chain)
+	if err != nil || len(have) != len(t.rules) {
+		return false
+	}
+	for i, r := range have {
+		if !bytes.Equal(r.UserData, t.rules[i].UserData) {
+			return false
+		}
+	}
+	return true
 }
 
 // load puts the address at an offset of the header into register 1, for
