@@ -87,7 +87,7 @@ func (n node) list(t *testing.T, version string, others []string) *libcni.Networ
 		case "bandwidth":
 			chain = append(chain, conf{"type": name, "capabilities": conf{"bandwidth": true}})
 		case "tuning":
-			chain = append(chain, conf{"type": name, "sysctl": conf{"net.ipv4.conf.IFNAME.arp_notify": "1"}, "mtu": 1400})
+			chain = append(chain, conf{"type": name, "sysctl": conf{"net.ipv4.conf.IFNAME.arp_notify": "1"}, "promisc": true})
 		}
 	}
 	chain = append(chain, conf{"type": witnessName, "file": filepath.Join(n.dir, "seen"), "capabilities": conf{"portMappings": true}})
@@ -117,11 +117,12 @@ func TestChain(t *testing.T) {
 			attachment := func(ifname, mac string, ips ...string) *libcni.RuntimeConf {
 				return &libcni.RuntimeConf{ContainerID: "abc", NetNS: p.Path(), IfName: ifname, CapabilityArgs: map[string]any{
 					"mac": mac, "ips": ips, "aliases": []string{"web"},
-					"portMappings": []conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}},
-					"bandwidth":    conf{"ingressRate": 8e6, "ingressBurst": 8e6, "egressRate": 8e6, "egressBurst": 8e6},
 				}}
 			}
 			first := attachment("eth0", "02:00:00:00:00:09", "10.42.7.77/24")
+			first.CapabilityArgs["portMappings"] = []conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}
+			// The bandwidth plugin can do one attachment of a container in a network.
+			first.CapabilityArgs["bandwidth"] = conf{"ingressRate": 8e6, "ingressBurst": 8e6, "egressRate": 8e6, "egressBurst": 8e6}
 			second := attachment("net1", "02:00:00:00:00:0a")
 			verbs := func() error {
 				for _, a := range []*libcni.RuntimeConf{first, second} {

@@ -226,12 +226,31 @@ func FuzzConfig(f *testing.F) {
 		"ips":[{"version":"4","address":"10.0.0.2/24","gateway":"10.0.0.1","interface":0}],"routes":[{"dst":"0.0.0.0/0"}]}}`))
 	f.Add([]byte(`{"cniVersion":"1.1.0","prevResult":{"interfaces":[null],"ips":[null],"routes":[null]}}`))
 	f.Add([]byte(`{"runtimeConfig":{"mac":"02:00:00:00:00:01"},"dns":{"nameservers":["1.1.1.1"]},"delegate":null}`))
+	f.Add([]byte(`{"cni.dev/valid-attachments":[{"containerID":"abc","ifname":"eth0"}],"runtimeConfig":{"ips":["10.42.7.9/24"]}}`))
+	f.Add([]byte(`{"args":{"cni":{"ips":["fd00::1"]}},"ipam":{"ranges":[[{"subnet":"10.42.0.0/16","rangeStart":"10.42.7.9"}]],"reserved":["10.42.7.2"]}}`))
+	f.Add([]byte("IgnoreUnknown=1;IP=10.42.7.9,fd00::9;K8S_POD_NAME=x"))
+	f.Add([]byte("percale-cni pods abc eth0"))
 	f.Fuzz(func(t *testing.T, stdin []byte) {
 		c, err := parseConfig(stdin)
 		if err != nil {
 			return
 		}
-		if s, err := c.settings(""); err == nil {
+		if valid, err := c.valid(); err == nil {
+			for own := range valid {
+				if own.Ifname != "" && own.Check() != nil {
+					t.Errorf("valid attachments hold %q", own)
+				}
+			}
+		}
+		if network, own, ok := parseAlias(string(stdin)); ok && alias(network, own) != string(stdin) && len(stdin) < 256 {
+			t.Errorf("alias %q is read as %s, %v", stdin, network, own)
+		}
+		if s, err := c.settings(string(stdin)); err == nil {
+			for _, a := range s.wanted {
+				if !a.IsValid() || a.Zone() != "" {
+					t.Errorf("wanted %v", s.wanted)
+				}
+			}
 			p, err := newPlan(s, mustEnv(t), true)
 			if err == nil && (!isLinkName(p.bridge.Name) || p.bridge.MTU < 68) {
 				t.Errorf("plan = %+v; want a bridge that can be made", p)
