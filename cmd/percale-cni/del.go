@@ -83,7 +83,11 @@ func unwire(ctx context.Context, own local.Owner, netns string) error {
 	}
 	defer host.Close()
 	port, _ := pod.HostEnd(own.Container, own.Ifname)
-	if err := host.DelLink(ctx, port); err != nil || netns == "" {
+	there, err := host.Has(port)
+	if err == nil && there {
+		return host.DelLink(ctx, port) // and its other end with it
+	}
+	if err != nil || netns == "" {
 		return err
 	}
 	inside, err := openPod(netns)

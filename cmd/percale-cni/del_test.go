@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/percale-net/percale/internal/netns"
+	"github.com/percale-net/percale/network/pod"
 )
 
 func TestDelIsForgiving(t *testing.T) {
@@ -72,6 +73,8 @@ func TestDelKeepsWhatItCannotFinish(t *testing.T) {
 	n, p := newNode(t, envV4), netns.Temp(t)
 	c := n.conf(nil)
 	n.mustAdd(t, "abc", p, c)
+	port, _ := pod.HostEnd("abc", "eth0")
+	ip(t, n.NS, "link set "+port+" down name veth0") // so that its other end must be looked for
 	err := n.del(t, "abc", n.Path(), c)
 	wantError(t, "DEL with the node's own namespace", err, 8, "the namespace of the node itself")
 	if got := n.reserved(t); !slices.Equal(got, []string{"10.42.7.2"}) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/percale-net/percale/internal/netns"
 )
@@ -57,8 +58,14 @@ func TestDelOfFlannelsPod(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := links(t, n.NS); !slices.Equal(got, []string{"cni0"}) {
-				t.Errorf("links = %v; want cni0 alone", got)
+			got, deadline := links(t, n.NS), time.After(20*time.Second)
+			for tick := time.Tick(10 * time.Millisecond); len(got) > 1; got = links(t, n.NS) {
+				select { // the kernel takes its time to end a namespace
+				case <-tick:
+					continue
+				case <-deadline:
+				}
+				t.Fatalf("links = %v; want cni0 alone", got)
 			}
 			if got := n.reserved(t); len(got) > 0 {
 				t.Errorf("reserved = %v; want none", got)

@@ -10,6 +10,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/version"
@@ -20,6 +21,7 @@ func main() { os.Exit(run()) }
 // run serves one CNI call, which stands in the environment and on standard
 // input, and returns the exit code.
 func run() int {
+	runtime.GOMAXPROCS(1) // there is nothing to do at once, and threads cost more than they bring
 	verbs := skel.CNIFuncs{Add: add, Del: del, Check: check, GC: gc, Status: status}
 	versions := version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 	failed := skel.PluginMainFuncsWithError(verbs, versions, "percale-cni: wires pods to the Percale network")

@@ -37,6 +37,18 @@ func (c *Conn) ReadDevices(ctx context.Context, s Scope) (network.State, error) 
 	return r.state, err
 }
 
+// Has reports whether there is a link of that name.
+func (c *Conn) Has(name string) (bool, error) {
+	_, err := c.index(name)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up link %s: %w", name, err)
+	}
+	return true, nil
+}
+
 // Ports returns the names of a bridge's ports.
 func (c *Conn) Ports(ctx context.Context, bridge string) ([]string, error) {
 	links, err := c.links(ctx)

@@ -114,6 +114,48 @@ func TestOlderBoot(t *testing.T) {
 	}
 }
 
+// The index is no more than a shortcut: an owner's addresses are found without
+// it, and those that it names wrongly stay.
+func TestIndex(t *testing.T) {
+	t.Parallel()
+	own := Owner{"abc", "eth0"}
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, s Store)
+		want   []netip.Addr
+	}{
+		{"as it is", func(*testing.T, Store) {}, addrs("10.42.7.2")},
+		{"reserved twice: the first call was killed", func(t *testing.T, s Store) { reserve(t, s, "abc", "10.42.7.0/24") }, addrs("10.42.7.2", "10.42.7.3")},
+		{"no index", func(t *testing.T, s Store) {
+			if err := os.RemoveAll(filepath.Join(s.dir, "percale.owners")); err != nil {
+				t.Fatal(err)
+			}
+		}, addrs("10.42.7.2")},
+		{"taken over by another", func(t *testing.T, s Store) { put(t, s, "10.42.7.2", "def\r\neth0") }, nil},
+		{"torn", func(t *testing.T, s Store) {
+			if err := s.index(own, addrs("10.42.7.9")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(s.indexPath(own), 14); err != nil {
+				t.Fatal(err)
+			}
+		}, addrs("10.42.7.2")},
+	} {
+		s := newStore(t)
+		reserve(t, s, "abc", "10.42.7.0/24")
+		tt.change(t, s)
+		if got, err := s.Owned(own); err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: Owned = %v, %v; want %v", tt.name, got, err, tt.want)
+		}
+		if err := s.Release(t.Context(), own); err != nil {
+			t.Errorf("%s: Release = %v", tt.name, err)
+		}
+		if got, err := s.Owned(own); err != nil || len(got) > 0 {
+			t.Errorf("%s: Owned after Release = %v, %v; want none", tt.name, got, err)
+		}
+	}
+}
+
 func TestReserveWanted(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

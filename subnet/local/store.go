@@ -93,6 +93,9 @@ func (s Store) reserve(own Owner, c ipam.Choice) ([]netip.Addr, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.index(own, chosen); err != nil {
+			return nil, fmt.Errorf("reserve: %w", err)
+		}
 		taken, err := s.create(chosen, own)
 		if err != nil {
 			return nil, err
@@ -134,6 +137,14 @@ func (s Store) create(addrs []netip.Addr, own Owner) (taken netip.Addr, err erro
 func (s Store) Owned(own Owner) ([]netip.Addr, error) {
 	if err := own.Check(); err != nil {
 		return nil, err
+	}
+	indexed, ok, err := s.owned(own)
+	if err != nil {
+		return nil, fmt.Errorf("read pod address: %w", err)
+	}
+	if ok {
+		slices.SortFunc(indexed, netip.Addr.Compare)
+		return slices.Compact(indexed), nil
 	}
 	entries, err := s.Entries()
 	if err != nil {
@@ -186,6 +197,9 @@ func (s Store) Free(ctx context.Context, own Owner, addrs []netip.Addr) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = errors.Join(errs, fmt.Errorf("release %s: %w", a, err))
 		}
+	}
+	if errs == nil {
+		_ = os.Remove(s.indexPath(own)) // without it, all files are read
 	}
 	return errs
 }

@@ -101,8 +101,8 @@ func TestReserveAsHostLocalDoes(t *testing.T) {
 			t.Errorf("%s holds %q; want %q", name, got, want)
 		}
 	}
-	if got := names(t, s); len(got) != 6 { // and the boot
-		t.Errorf("files = %v; want six", got)
+	if got := names(t, s); len(got) != 7 { // and the boot, and the owners
+		t.Errorf("files = %v; want seven", got)
 	}
 	if got, err := s.Owned(own); err != nil || !slices.Equal(got, addrs("10.42.7.2", "fd00:7::2")) {
 		t.Errorf("Owned = %v, %v; want both addresses", got, err)
@@ -110,7 +110,7 @@ func TestReserveAsHostLocalDoes(t *testing.T) {
 	if err := errors.Join(s.Release(t.Context(), own), s.Release(t.Context(), own)); err != nil {
 		t.Errorf("Release twice = %v; want success", err)
 	}
-	if got, want := names(t, s), []string{"last_reserved_ip.0", "last_reserved_ip.1", "lock", "percale.boot", "percale.freed"}; !slices.Equal(got, want) {
+	if got, want := names(t, s), []string{"last_reserved_ip.0", "last_reserved_ip.1", "lock", "percale.boot", "percale.freed", "percale.owners"}; !slices.Equal(got, want) {
 		t.Errorf("files after Release = %v; want %v", got, want)
 	}
 	if got, err := s.Reserve(t.Context(), own, ranges(t, "10.42.7.0/24")); err != nil || got[0].String() != "10.42.7.3" {
