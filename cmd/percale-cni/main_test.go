@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 	case os.Getenv(asPlugin) != "", filepath.Base(os.Args[0]) == pluginName:
 		os.Exit(run())
 	}
+	// Or each process takes a second longer under the race detector.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 
@@ -117,8 +119,7 @@ func (n node) do(t *testing.T, c call) ([]byte, error) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	cmd.Env = append(os.Environ(), asPlugin+"=1", "CNI_COMMAND="+c.command, "CNI_CONTAINERID="+c.container,
-		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_PATH=/opt/cni/bin", "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x",
-		"GORACE=atexit_sleep_ms=0") // or each call takes a second longer under the race detector
+		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_PATH=/opt/cni/bin", "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x")
 	err := n.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
