@@ -46,6 +46,7 @@ var rules = []rule{
 	{pkg: "network/firewall", pure: true, own: []string{"network"}},
 	{pkg: "network/firewall/nftables", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
 	{pkg: "network/firewall/podmasq", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
+	{pkg: "network/firewall/guard", own: []string{"network/firewall", "network/pod"}, foreign: []string{nftables, nfsocket, sys}},
 	{pkg: "network/firewall/iptables", own: []string{"network/firewall"}, foreign: []string{iptables, sync, sys}},
 	{pkg: "network/kernel", own: []string{"network", "network/uplink", "internal/netns"}, foreign: []string{netlink, sys}},
 
