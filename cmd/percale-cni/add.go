@@ -187,11 +187,14 @@ func (j *job) wire(a pod.Attachment) error {
 	port, inside := j.plan.bridge.Port(a), a.State()
 	end := inside.Links[a.Ifname]
 	end.Up = false // until the settings hold, which count from the moment it goes up
-	pair := kernel.Veth{Here: j.host, End: port, There: j.pod, Other: end, Alias: alias(j.config.Name, j.own)}
+	pair := kernel.Veth{Here: j.host, End: port, There: j.pod, Other: end, Alias: j.alias(a.Sender())}
 	if err := pair.Add(); err != nil {
 		return explainPorts(err, j.plan.bridge.Name)
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.host.DelLink(ctx, port.Name) })
+	if err := j.guard(a.Sender()); err != nil {
+		return err
+	}
 	return j.pod.Wire(a.Ifname, inside)
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"strings"
 
+	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -22,10 +23,23 @@ func alias(network string, own local.Owner) string {
 	return s
 }
 
+// alias says, besides, what the pod may send from, and if there is no room for
+// both only that: without it, the agent would not keep the guard.
+func (j *job) alias(s pod.Sender) string {
+	whose := alias(j.config.Name, j.own)
+	if on, _ := j.config.guarded(); !on {
+		return whose
+	}
+	if both := whose + " " + s.Alias(); whose != "" && len(both) <= pod.MaxAlias {
+		return both
+	}
+	return s.Alias()
+}
+
 // parseAlias is the inverse of alias.
 func parseAlias(s string) (network string, own local.Owner, ok bool) {
 	f := strings.Split(s, " ")
-	if len(f) != 4 || f[0] != aliasMark {
+	if len(f) < 4 || f[0] != aliasMark {
 		return "", local.Owner{}, false
 	}
 	own = local.Owner{Container: f[2], Ifname: f[3]}

@@ -57,7 +57,7 @@ func check(args *skel.CmdArgs) error {
 		masquerade = masquerade || s.ipMasq == nil && !e.IPMasq
 		a.MTU = cmp.Or(a.MTU, s.mtu, e.MTU)
 	}
-	k := checker{settings: s, result: result, want: a, masquerade: masquerade}
+	k := checker{config: c, settings: s, result: result, want: a, masquerade: masquerade}
 	if err := k.run(context.Background(), c, args.Netns); err != nil {
 		return coded(types.ErrInternal, err)
 	}
@@ -70,6 +70,7 @@ func check(args *skel.CmdArgs) error {
 
 // A checker collects differences.
 type checker struct {
+	config     config
 	settings   settings
 	result     *types100.Result
 	want       pod.Attachment
@@ -92,7 +93,7 @@ func (k *checker) run(ctx context.Context, c config, netns string) error {
 		return err
 	}
 	defer host.Close()
-	return errors.Join(k.inside(ctx, inside), k.outside(ctx, host), k.addresses(c))
+	return errors.Join(k.inside(ctx, inside), k.outside(ctx, host), k.addresses(c), k.guard(ctx, host))
 }
 
 // inside compares the pod's namespace.

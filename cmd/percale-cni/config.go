@@ -33,6 +33,7 @@ type config struct {
 	DNS           json.RawMessage `json:"dns"`
 	Args          json.RawMessage `json:"args"`
 	DataDir       string          `json:"dataDir"` // of flannel's plugin
+	Guard         *bool           `json:"guard"`   // absent: where the kernel can
 	PrevResult    map[string]any  `json:"prevResult"`
 	Plugins       json.RawMessage `json:"plugins"` // only a list of plugins has them
 

@@ -41,7 +41,14 @@ func del(args *skel.CmdArgs) error {
 		}
 	}
 	ctx := context.Background()
+	sender, err := senderOf(ctx, own, store)
+	if err != nil {
+		return coded(types.ErrInternal, err)
+	}
 	if err := unwire(ctx, own, args.Netns); err != nil {
+		return coded(types.ErrInternal, err)
+	}
+	if err := unguard(sender); err != nil {
 		return coded(types.ErrInternal, err)
 	}
 	for _, s := range stores {

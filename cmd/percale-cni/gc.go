@@ -110,6 +110,9 @@ func (g collector) run(ctx context.Context) error {
 	if err := g.ports(ctx, stale); err != nil {
 		return err
 	}
+	if err := pruneGuards(ctx, g.host); err != nil {
+		return err
+	}
 	if err := podmasq.Del(g.lost(masqueraded, used)); err != nil {
 		return err
 	}

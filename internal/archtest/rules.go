@@ -73,7 +73,7 @@ var rules = []rule{
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
 	{pkg: "cmd/percale", own: []string{"internal/status", "internal/web"}, foreign: []string{cobra}},
 	{pkg: "cmd/percale-cni", foreign: []string{cniLib, sys}, own: []string{
-		"network/pod", "network/kernel", "network", "network/firewall/podmasq", "subnet/local", "subnet/ipam", "subnet", "internal/netns",
+		"network/pod", "network/kernel", "network", "network/firewall/podmasq", "network/firewall/guard", "subnet/local", "subnet/ipam", "subnet", "internal/netns",
 	}},
 	{pkg: "cmd/percale-lab", own: []string{"internal/lab", "internal/netns"}, foreign: []string{cobra, sys}},
 	{pkg: "e2e/...", own: []string{"..."}, foreign: []string{etcd, sys}},

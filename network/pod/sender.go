@@ -5,6 +5,7 @@ package pod
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/percale-net/percale/network"
@@ -27,8 +28,9 @@ func (a Attachment) Sender() Sender {
 	return s
 }
 
-// aliasMark begins the alias of a link whose pod is guarded.
-const aliasMark = "percale-pod"
+// aliasMark begins, in the alias of a link whose pod is guarded, what the pod may
+// send from. No container or network can have a name with a colon.
+const aliasMark = "percale-from:"
 
 // MaxAlias is the longest alias that a link can have, in bytes (IFALIASZ - 1).
 const MaxAlias = 255
@@ -44,13 +46,15 @@ func (s Sender) Alias() string {
 	return strings.Join(texts, " ")
 }
 
-// ParseSender is the inverse of Alias. An alias that somebody else gave a link
-// is no sender.
+// ParseSender is the inverse of Alias. Other words may stand before it. An
+// alias that somebody else gave a link is no sender.
 func ParseSender(port, alias string) (s Sender, ok bool, err error) {
 	words := strings.Fields(alias)
-	if len(words) == 0 || words[0] != aliasMark {
+	at := slices.Index(words, aliasMark)
+	if at < 0 {
 		return Sender{}, false, nil
 	}
+	words = words[at:]
 	bad := func(err error) (Sender, bool, error) {
 		return Sender{}, false, fmt.Errorf("alias of link %s: %w", port, err)
 	}

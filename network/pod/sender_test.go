@@ -16,7 +16,7 @@ func TestSenderOfAttachment(t *testing.T) {
 		netip.MustParsePrefix("10.244.1.5/24"), netip.MustParsePrefix("fd00::5/64"),
 	}}
 	s := a.Sender()
-	if want := "percale-pod 0a:58:0a:f4:01:05 10.244.1.5 fd00::5"; s.Alias() != want {
+	if want := "percale-from: 0a:58:0a:f4:01:05 10.244.1.5 fd00::5"; s.Alias() != want {
 		t.Errorf("Alias = %q; want %q", s.Alias(), want)
 	}
 	if port, _ := HostEnd("c", "eth0"); s.Port != port {
@@ -38,14 +38,15 @@ func TestParseSender(t *testing.T) {
 	}{
 		{"", false, false},
 		{"uplink of rack 7", false, false},
-		{"percale-podium", false, false},
-		{"percale-pod 0a:58:0a:f4:01:05", true, false},
-		{"percale-pod 0a:58:0a:f4:01:05 10.244.1.5", true, false},
-		{"percale-pod", false, true},
-		{"percale-pod 10.244.1.5", false, true},
-		{"percale-pod 0a:58:0a:f4:01:05 10.244.1.5/24", false, true},
-		{"percale-pod 0a:58:0a:f4:01:05 fe80::1%eth0", false, true},
-		{"percale-pod 0a:58:0a:f4:01:05 ::ffff:10.0.0.1", false, true},
+		{"percale-from", false, false},
+		{"percale-from: 0a:58:0a:f4:01:05", true, false},
+		{"percale-from: 0a:58:0a:f4:01:05 10.244.1.5", true, false},
+		{"percale-cni pods c eth0 percale-from: 0a:58:0a:f4:01:05 10.244.1.5", true, false},
+		{"percale-from:", false, true},
+		{"percale-from: 10.244.1.5", false, true},
+		{"percale-from: 0a:58:0a:f4:01:05 10.244.1.5/24", false, true},
+		{"percale-from: 0a:58:0a:f4:01:05 fe80::1%eth0", false, true},
+		{"percale-from: 0a:58:0a:f4:01:05 ::ffff:10.0.0.1", false, true},
 	} {
 		s, ok, err := ParseSender("veth1", tt.alias)
 		if ok != tt.ok || (err != nil) != tt.fail {
@@ -55,7 +56,7 @@ func TestParseSender(t *testing.T) {
 }
 
 func FuzzParseSender(f *testing.F) {
-	f.Add("percale-pod 0a:58:0a:f4:01:05 10.244.1.5 fd00::5")
+	f.Add("percale-from: 0a:58:0a:f4:01:05 10.244.1.5 fd00::5")
 	f.Fuzz(func(t *testing.T, alias string) {
 		s, ok, err := ParseSender("veth1", alias)
 		if !ok || err != nil {

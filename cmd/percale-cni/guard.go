@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/percale-net/percale/network/firewall/guard"
+	"github.com/percale-net/percale/network/kernel"
+	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet/local"
+)
+
+// guarded reports whether pods are to be guarded, and whether a kernel that
+// cannot do so is an error.
+func (c config) guarded() (on, must bool) {
+	if c.Guard == nil {
+		return true, false
+	}
+	return *c.Guard, *c.Guard
+}
+
+// guard holds the pod to its own addresses, and is called before its interface
+// goes up. Without it the agent does so later, as the alias of the port says.
+func (j *job) guard(s pod.Sender) error {
+	on, must := j.config.guarded()
+	if !on {
+		return nil
+	}
+	j.undos = append(j.undos, func(context.Context) error { return guard.DelPod(s) })
+	err := guard.AddPod(s)
+	switch {
+	case !errors.Is(err, guard.ErrNoNFTables):
+		return err
+	case must:
+		return codef(types.ErrInternal, "%w: load the module nf_tables, or remove \"guard\" from the network configuration, and pods can send from any address", err)
+	}
+	return nil
+}
+
+// senderOf returns what an attachment that is to be deleted may send from, as
+// its port says, or else as its addresses lead to.
+func senderOf(ctx context.Context, own local.Owner, store local.Store) (pod.Sender, error) {
+	port, _ := pod.HostEnd(own.Container, own.Ifname)
+	host, err := kernel.Open("")
+	if err != nil {
+		return pod.Sender{}, err
+	}
+	defer host.Close()
+	text, err := host.Alias(ctx, port)
+	if err != nil {
+		return pod.Sender{}, err
+	}
+	if s, ok, err := pod.ParseSender(port, text); ok && err == nil {
+		return s, nil
+	}
+	addrs, err := store.Owned(own)
+	if err != nil || len(addrs) == 0 {
+		return pod.Sender{}, err
+	}
+	return pod.Sender{Port: port, MAC: pod.MAC(addrs[0]), Addrs: addrs}, nil
+}
+
+// unguard ends what guard began, after the port is gone.
+func unguard(s pod.Sender) error {
+	if s.Port == "" {
+		return nil
+	}
+	return guard.DelPod(s)
+}
+
+// pruneGuards removes what is left of guards whose ports are gone.
+func pruneGuards(ctx context.Context, host *kernel.Conn) error {
+	return guard.Prune(func(ports []string) ([]string, error) {
+		links, err := host.Links(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return slices.DeleteFunc(ports, func(p string) bool {
+			_, there := links[p]
+			return there
+		}), nil
+	})
+}
+
+// guard notes what lets the pod send what it must not, or keeps it from sending
+// what is its own. Pods made before there were guards have none.
+func (k *checker) guard(ctx context.Context, c *kernel.Conn) error {
+	on, must := k.config.guarded()
+	if !on {
+		return nil
+	}
+	port, _ := pod.HostEnd(k.want.Container, k.want.Ifname)
+	text, err := c.Alias(ctx, port)
+	if err != nil {
+		return err
+	}
+	s, ok, err := pod.ParseSender(port, text)
+	if err != nil {
+		k.note("%v", err)
+	}
+	if !ok || err != nil {
+		if must {
+			k.note("the pod is not guarded: it can send from any address")
+		}
+		return nil
+	}
+	if !k.want.MAC.IsZero() && s.MAC != k.want.MAC {
+		k.note("its guard lets it send from MAC %s, not %s", s.MAC, k.want.MAC)
+	}
+	for _, p := range k.want.Addresses {
+		if !slices.Contains(s.Addrs, p.Addr()) {
+			k.note("its guard does not let it send from %s", p.Addr())
+		}
+	}
+	missing, err := guard.MissingPod(s)
+	if errors.Is(err, guard.ErrNoNFTables) && !must {
+		return nil
+	}
+	for _, m := range missing {
+		k.note("its guard is not whole (nft list table bridge %s): %s", guard.PodTable, m)
+	}
+	return err
+}
