@@ -32,7 +32,7 @@ func batch(t testing.TB, ns netns.NS, lines ...string) {
 	}
 }
 
-// in runs fn in a namespace.
+// do runs fn in a namespace.
 func do(t testing.TB, ns netns.NS, fn func() error) {
 	t.Helper()
 	if err := ns.Do(fn); err != nil {
@@ -48,6 +48,18 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// ready waits until links can carry packets: a link whose other end has just
+// gone up drops what it is given.
+func ready(t testing.TB, ns netns.NS, links ...string) {
+	t.Helper()
+	for _, l := range links {
+		eventually(t, l+" to be up", func() bool {
+			out, err := ns.Output("ip", "-o", "link", "show", l)
+			return err == nil && strings.Contains(out, "state UP")
+		})
 	}
 }
 
@@ -208,4 +220,14 @@ func sender(port string, mac network.MAC, addrs ...string) pod.Sender {
 		s.Addrs = append(s.Addrs, netip.MustParseAddr(a))
 	}
 	return s
+}
+
+// forwarding lets packets through the namespace of the calling thread.
+func forwarding() error {
+	for _, path := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte("1"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -49,6 +49,8 @@ func newSite(t testing.TB) *site {
 		batch(t, p.h.ns, "link set eth0 up", "addr add "+p.v4+"/24 dev eth0", "addr add "+p.v6+"/64 dev eth0 nodad")
 		p.h.listen(t, "eth0")
 	}
+	ready(t, s.node, "vetha", "vethb", "cni0")
+	ready(t, s.a.ns, "eth0")
 	return s
 }
 

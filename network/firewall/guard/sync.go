@@ -289,6 +289,12 @@ func (t *table) syncChains(c *nft.Conn, have *content) (changed []string, err er
 			changed = append(changed, "chain "+name+": not wanted")
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(have.sets)) { // now that no rule asks for them
+		if !slices.ContainsFunc(t.sets, func(s *set) bool { return s.Name == name }) {
+			c.DelSet(&nft.Set{Table: t.Table, Name: name})
+			changed = append(changed, "set "+name+": not wanted")
+		}
+	}
 	if err := c.Flush(); err != nil {
 		return nil, explain(err, unix.ENOENT)
 	}
