@@ -66,6 +66,9 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	line("store", "%s  %s", s.Store.Kind, storeState(s.Store, now))
 	line("kernel", "%s", rounds(s.Kernel, now))
 	line("firewall", "%s  %s", or(s.Firewall.Mode, "not chosen yet"), rounds(s.Firewall.Rounds, now))
+	if g := s.Guards; g.Tunnel != "" || g.Pods > 0 {
+		line("guards", "%s", guards(g))
+	}
 	for i, text := range repairs(s) {
 		line([]string{"repairs", ""}[min(i, 1)], "%s", text)
 	}
@@ -128,6 +131,16 @@ func rounds(r status.Rounds, now time.Time) string {
 	return s + "; last repair " + age(r.LastRepair.At, now) + " ago: " + r.LastRepair.What
 }
 
+// guards says whom the tunnel is open for, how many pods are guarded, and what
+// was dropped.
+func guards(g status.Guards) string {
+	tunnel := g.Tunnel
+	if tunnel == "on" {
+		tunnel = fmt.Sprintf("on for %d sources", g.Origins)
+	}
+	return fmt.Sprintf("tunnel %s, %d packets refused; %d pods, %d packets refused", or(tunnel, "not yet"), g.Refused, g.Pods, g.Sum())
+}
+
 // repairs counts, since the start of the agent, what was undone and mended, in
 // lines of which each fits the screen.
 func repairs(s status.Status) []string {
@@ -139,7 +152,7 @@ func repairs(s status.Status) []string {
 			lines = append(lines, text)
 		}
 	}
-	for _, r := range []status.Repairs{s.Kernel.Repairs, s.Firewall.Repairs} {
+	for _, r := range []status.Repairs{s.Kernel.Repairs, s.Firewall.Repairs, s.Guards.Repairs} {
 		for _, e := range r.Entries {
 			add(e.String())
 		}

@@ -36,6 +36,7 @@ func healthy() status.Status {
 		Store:    status.Store{Kind: "etcd", Synced: true, At: noon.Add(-90 * time.Second)},
 		Kernel:   status.Rounds{Count: 12, Last: noon.Add(-9 * time.Second), Took: 41 * time.Millisecond, LastRepair: status.Repair{At: noon.Add(-50 * time.Hour), What: "set 1 route"}},
 		Firewall: status.Firewall{Mode: "nftables", InSync: true, Rounds: status.Rounds{Count: 3, Last: noon.Add(-9 * time.Second), Took: 900 * time.Microsecond}},
+		Guards:   status.Guards{Tunnel: "on", Origins: 6, Refused: 2, Pods: 5, Dropped: map[string]uint64{"redirect": 1}},
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/internal/reconcile"
 	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network/firewall/guard"
 	"github.com/percale-net/percale/network/kernel"
 	"github.com/percale-net/percale/network/owned"
 	"github.com/percale-net/percale/network/pod"
@@ -72,6 +73,7 @@ type Agent struct {
 	leases   *reconcile.Loop
 	kernels  *reconcile.Loop
 	firewall *reconcile.Loop
+	guardian *reconcile.Loop
 
 	confKick atomic.Pointer[func()] // kicks the loop that reads net-conf
 	ending   atomic.Bool            // what fails from now on fails because we end
@@ -86,6 +88,7 @@ type Agent struct {
 	seen   seen           // what the kernel loop alone remembers from round to round
 	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
 
+	guards guards
 	bridge atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
 }
 
@@ -102,6 +105,8 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 	a.leases = reconcile.New("lease", log, a.leaseRound)
 	a.kernels = reconcile.New("kernel", log, a.kernelRound)
 	a.firewall = reconcile.New("firewall", log, a.firewallRound)
+	a.guardian = reconcile.New("guards", log, a.guardRound)
+	a.guards.tunnel = guard.NewTunnel(settings.Instance())
 	return a
 }
 
@@ -154,6 +159,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.watch(ctx, "kernel events", a.watchKernel) })
 	group.Go(func() error { return a.watch(ctx, "firewall events", a.watchFirewall) })
 	group.Go(func() error { return a.watch(ctx, "subnet file events", a.watchEnv) })
+	group.Go(func() error { return a.watch(ctx, "guard events", a.watchGuards) })
 	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
 	group.Go(func() error { return a.newsLoop.Run(ctx) })
@@ -161,6 +167,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.leases.Run(ctx) })
 	group.Go(func() error { return a.kernels.Run(ctx) })
 	group.Go(func() error { return a.firewall.Run(ctx) })
+	group.Go(func() error { return a.guardian.Run(ctx) })
 	return group.Wait()
 }
 

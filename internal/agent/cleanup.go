@@ -186,7 +186,7 @@ func (c *cleaner) firewall(ctx context.Context) error {
 	if iptables.Supported() == nil {
 		clear(iptables.Open(instance), "iptables chains "+strings.ToUpper(instance)+"-* and the jumps to them")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.guards(ctx))...)
 }
 
 // bridge removes the pods' bridge if no pod is plugged into it.

@@ -156,7 +156,9 @@ func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
 		r.notes = b.Notes(self)
 	}
 	r.leftErr = a.own(r.plan.State)
+	a.admit(r.plan.Peers, r.add) // before there is a way to them
 	r.err = a.apply(ctx, &r)
+	a.dismiss() // after there is none
 	if ownDevicesStand(r.err) {
 		r.envErr = a.writeEnv(v, self)
 	}

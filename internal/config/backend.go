@@ -19,6 +19,7 @@ type Backend struct {
 	GBP           bool
 	Learning      bool
 	DirectRouting bool
+	Unguarded     bool // tunnel packets of anybody are taken
 }
 
 // The types of Backend.
@@ -39,7 +40,7 @@ const (
 )
 
 var (
-	vxlanKeys = []string{"Type", "VNI", "Port", "MTU", "GBP", "Learning", "DirectRouting"}
+	vxlanKeys = []string{"Type", "VNI", "Port", "MTU", "GBP", "Learning", "DirectRouting", "Guard"}
 	// Known, and left to the cluster's Windows nodes.
 	vxlanKeysElsewhere  = []string{"Name", "MacPrefix"}
 	hostGWKeysElsewhere = []string{"Name", "DNSServerList"}
@@ -104,6 +105,7 @@ func (o object) vxlan() Backend {
 	b.GBP = o.toggle("GBP", false)
 	b.Learning = o.toggle("Learning", false)
 	b.DirectRouting = o.toggle("DirectRouting", false)
+	b.Unguarded = !o.toggle("Guard", true)
 	return b
 }
 

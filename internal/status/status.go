@@ -38,6 +38,7 @@ type Status struct {
 	Store    Store          `json:"store"`
 	Kernel   Rounds         `json:"kernel"` // links, addresses, routes, neighbors, FDB, sysctls
 	Firewall Firewall       `json:"firewall"`
+	Guards   Guards         `json:"guards"`
 	Problems []Problem      `json:"problems"` // what is wrong now
 	Notes    []string       `json:"notes"`    // what the operator may want to know; nothing is wrong
 }

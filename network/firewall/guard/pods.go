@@ -207,6 +207,26 @@ func portOf(key string) string {
 	return name
 }
 
+// ClearPods ends the guarding of all pods. Absent tables are success.
+func ClearPods() (was bool, err error) {
+	c, err := dial()
+	if errors.Is(err, ErrNoNFTables) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("end guarding of pods: %w", err)
+	}
+	defer c.CloseLasting()
+	for _, t := range newPods(nil).tables() {
+		there, err := t.clear(c)
+		if err != nil {
+			return was, fmt.Errorf("end guarding of pods: %w", err)
+		}
+		was = was || there
+	}
+	return was, nil
+}
+
 // Pods keeps the guards of all pods of a node. Its methods must not be called
 // at once.
 type Pods struct {

@@ -52,6 +52,9 @@ func dial() (*nft.Conn, error) {
 // explain adds ErrNoNFTables to err if it is one of those, or one that only a
 // kernel without nftables gives.
 func explain(err error, those ...error) error {
+	if err == nil {
+		return nil
+	}
 	for _, none := range append(those, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT) {
 		if errors.Is(err, none) {
 			return fmt.Errorf("%w: %w", ErrNoNFTables, err)

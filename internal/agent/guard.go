@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/internal/config"
+	"github.com/percale-net/percale/internal/status"
+	"github.com/percale-net/percale/network/firewall"
+	"github.com/percale-net/percale/network/firewall/guard"
+	"github.com/percale-net/percale/network/pod"
+	"github.com/percale-net/percale/subnet"
+)
+
+// The parts that problems of guards are told of.
+const (
+	partGuard  = "guards" // they cannot be written
+	partTunnel = "tunnel" // they drop what a peer sends
+)
+
+// guards are what the guard loop and the kernel loop share.
+type guards struct {
+	tunnel *guard.Tunnel
+	pods   guard.Pods      // of the guard loop alone
+	ports  map[string]bool // of pods, in its last round
+
+	mu    sync.Mutex // guards all following fields, and what is written of the tunnel
+	wish  tunnelWish
+	next  tunnelWish // after routes are as planned
+	err   error      // of the last Admit
+	noted []string
+	known bool // what was there before the first round of the guard loop is no repair
+}
+
+// A tunnelWish is whom to take tunnel packets of.
+type tunnelWish struct {
+	told    bool   // there is a plan
+	off     string // why they are taken of anybody; "": they are not
+	rules   firewall.Tunnel
+	origins map[firewall.Origin]bool
+	keep    bool // others, whom an earlier run knew, may stay
+	peers   []backend.Peer
+}
+
+// tunnelWish returns the wish for the peers of a plan.
+func (a *Agent) tunnelWish(peers []backend.Peer, keep bool) tunnelWish {
+	w := tunnelWish{told: true, keep: keep, peers: peers, off: a.tunnelOff()}
+	if w.off != "" {
+		return w
+	}
+	w.rules = firewall.Tunnel{
+		Port: a.conf.Backend.Port, VNI: a.conf.Backend.VNI,
+		V4: podNetwork(a.conf.Pools.V4), V6: podNetwork(a.conf.Pools.V6),
+	}
+	w.origins = make(map[firewall.Origin]bool, 2*len(peers))
+	for _, p := range peers {
+		for e := range p.Lease.Endpoints() {
+			w.origins[firewall.Origin{Peer: e.Uplink, Pods: e.Subnet}] = true
+			// Its processes may answer a pod from the address that it asked.
+			w.origins[firewall.Origin{Peer: e.Uplink, Pods: single(e)}] = true
+		}
+	}
+	return w
+}
+
+func podNetwork(p subnet.Pool) firewall.PodNetwork {
+	return firewall.PodNetwork{Network: p.Network, Node: p.Len}
+}
+
+// tunnelOff says why the tunnel is not guarded; "" if it is.
+func (a *Agent) tunnelOff() string {
+	switch {
+	case a.conf.Backend.Type != config.TypeVXLAN:
+		return "no tunnel"
+	case a.conf.Backend.Unguarded:
+		return "off in net-conf"
+	case a.engine.Name() != string(config.FirewallNFTables):
+		return "not in " + a.engine.Name() + " mode"
+	}
+	return ""
+}
+
+// admit takes tunnel packets of new peers before there is a way to them, and
+// goes on to take those of former ones until dismiss.
+func (a *Agent) admit(peers []backend.Peer, keep bool) {
+	g := &a.guards
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next = a.tunnelWish(peers, keep)
+	if g.next.off != "" {
+		return
+	}
+	both := g.next
+	both.keep = both.keep || !g.wish.told
+	both.origins = maps.Clone(g.next.origins)
+	maps.Copy(both.origins, g.wish.origins)
+	g.wish = both
+	g.err = g.tunnel.Admit(both.rules, both.origins)
+}
+
+// dismiss has tunnel packets of former peers refused, as the guard loop does.
+func (a *Agent) dismiss() {
+	g := &a.guards
+	g.mu.Lock()
+	same := g.err == nil && g.known && g.wish.told && g.wish.off == g.next.off && maps.Equal(g.wish.origins, g.next.origins)
+	g.wish = g.next
+	g.mu.Unlock()
+	if !same {
+		a.guardian.Kick()
+	}
+}
+
+func (a *Agent) watchGuards(ctx context.Context) error {
+	return a.guards.tunnel.Watch(ctx, a.guardian.Kick)
+}
+
+// guardRound makes the kernel guard the tunnel and the pods that are there.
+func (a *Agent) guardRound(ctx context.Context) (time.Duration, error) {
+	now := time.Now()
+	wish, mended, err := a.guards.syncTunnel()
+	pods, more, podErr := a.syncPods(ctx, now)
+	s := status.Guards{Tunnel: wish.off, Origins: len(wish.origins), Pods: pods}
+	if wish.told && wish.off == "" {
+		s.Tunnel = "on"
+	}
+	var notes []string
+	if errors.Is(podErr, guard.ErrNoNFTables) {
+		notes, podErr = append(notes, fmt.Sprintf("pods are not guarded, and can send from any address: %v. Load the module nf_tables", podErr)), nil
+	}
+	refusals, countErr := a.guards.tunnel.Refusals()
+	s.Refused = refusals.Tunnel
+	fault, strangers := refused(refusals.Strangers, wish.peers)
+	notes = append(notes, strangers...)
+	var dropErr error
+	if s.Dropped, dropErr = guard.Refused(); errors.Is(dropErr, guard.ErrNoNFTables) {
+		dropErr = nil
+	}
+	if errors.Is(countErr, guard.ErrNoNFTables) {
+		countErr = nil
+	}
+	err = errors.Join(err, podErr, countErr, dropErr)
+	found := a.guards.settle(append(mended, more...), notes)
+	if found.what != "" {
+		a.log.Warn("repaired the guards", "found", found.what)
+	}
+	a.report(func(st *status.Status) {
+		s.Repairs = st.Guards.Repairs
+		s.Repairs.Add(found.counts)
+		st.Guards = s
+		st.Fault(partGuard, err, now)
+		st.Fault(partTunnel, fault, now)
+	})
+	return period, err
+}
+
+// settle remembers what a round found, and returns what of it was a repair.
+func (g *guards) settle(found, notes []string) repair {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.known
+	g.known, g.noted = true, notes
+	if first || len(found) == 0 {
+		return repair{}
+	}
+	return undoneRules(found)
+}
+
+func (g *guards) notes() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.noted
+}
+
+// syncTunnel makes the kernel take tunnel packets as wished, and says what was
+// undone by others.
+func (g *guards) syncTunnel() (w tunnelWish, undone []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w = g.wish
+	switch {
+	case !w.told:
+		return w, nil, nil
+	case w.off != "":
+		_, err := g.tunnel.Clear()
+		return w, nil, err
+	}
+	changed, err := g.tunnel.Sync(w.rules, w.origins, w.keep)
+	g.err = err
+	// What is not wanted any more is no repair: a peer went.
+	changed = slices.DeleteFunc(changed, func(c string) bool { return strings.HasSuffix(c, "not wanted") })
+	return w, changed, err
+}
+
+// syncPods makes the kernel guard the pods whose ports say so.
+func (a *Agent) syncPods(ctx context.Context, now time.Time) (pods int, undone []string, err error) {
+	aliases, err := a.kernel.Aliases(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	senders, badErr := sendersOf(aliases)
+	changed, err := a.guards.pods.Sync(senders, now)
+	last, fresh := a.guards.ports, false
+	a.guards.ports = make(map[string]bool, len(senders))
+	for _, s := range senders {
+		a.guards.ports[s.Port] = true
+		fresh = fresh || !last[s.Port]
+	}
+	// An element that came before the plugin wrote it, or that is not wanted any
+	// more, is no repair.
+	changed = slices.DeleteFunc(changed, func(c string) bool { return fresh || strings.HasSuffix(c, "not wanted") })
+	return len(senders), changed, errors.Join(badErr, err)
+}
+
+// sendersOf returns what the pods behind the links may send from, in order of
+// link.
+func sendersOf(aliases map[string]string) (senders []pod.Sender, err error) {
+	var errs []error
+	for _, port := range slices.Sorted(maps.Keys(aliases)) {
+		s, ok, err := pod.ParseSender(port, aliases[port])
+		if ok {
+			senders = append(senders, s)
+		}
+		errs = append(errs, err)
+	}
+	return senders, errors.Join(errs...)
+}
+
+// guards removes the guard of the tunnel, and those of pods if there are none.
+func (c *cleaner) guards(ctx context.Context) error {
+	name := c.settings.Instance() + "-tunnel"
+	was, err := guard.NewTunnel(c.settings.Instance()).Clear()
+	if was {
+		c.say("removed nftables table inet %s", name)
+	}
+	aliases, aliasErr := c.kernel.Aliases(ctx)
+	if err := errors.Join(err, aliasErr); err != nil {
+		return err
+	}
+	if senders, _ := sendersOf(aliases); len(senders) > 0 {
+		return nil // pods stay, and so do their guards
+	}
+	was, err = guard.ClearPods()
+	if was {
+		c.say("removed nftables tables %s", guard.PodTable)
+	}
+	return err
+}
