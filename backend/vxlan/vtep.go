@@ -62,6 +62,7 @@ func (v VTEP) String() string {
 func (b Backend) Publish(self backend.Self) (v4, v6 string) {
 	for f := range self.Families() {
 		data := VTEP{VNI: b.VNI, MAC: b.ownMAC(self, f)}.String()
+		data = withSource(data, f)
 		if f.V6 {
 			v6 = data
 		} else {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/backend/vxlan"
 	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network/firewall"
@@ -64,9 +65,11 @@ func (a *Agent) tunnelWish(peers []backend.Peer, keep bool) tunnelWish {
 	w.origins = make(map[firewall.Origin]bool, 2*len(peers))
 	for _, p := range peers {
 		for e := range p.Lease.Endpoints() {
-			w.origins[firewall.Origin{Peer: e.Uplink, Pods: e.Subnet}] = true
-			// Its processes may answer a pod from the address that it asked.
-			w.origins[firewall.Origin{Peer: e.Uplink, Pods: single(e)}] = true
+			for _, from := range vxlan.Sources(e) {
+				w.origins[firewall.Origin{Peer: from, Pods: e.Subnet}] = true
+				// Its processes may answer a pod from the address that it asked.
+				w.origins[firewall.Origin{Peer: from, Pods: single(from)}] = true
+			}
 		}
 	}
 	return w

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/percale-net/percale/backend"
+	"github.com/percale-net/percale/backend/vxlan"
 	"github.com/percale-net/percale/network/firewall/guard"
 	"github.com/percale-net/percale/subnet"
 )
@@ -51,14 +53,14 @@ func some(texts []string) string {
 // of none.
 func blame(s guard.Stranger, peers []backend.Peer) string {
 	for _, p := range peers {
-		if e, ok := owns(p.Lease, s.Inner); ok && e.Uplink != s.From {
+		if e, ok := owns(p.Lease, s.Inner); ok && !slices.Contains(vxlan.Sources(e), s.From) {
 			return fmt.Sprintf("%d from %s with addresses of %s (%s), which publishes %s: if they come through a NAT, start percaled there with --public-ip=%s "+
 				"(--public-ipv6 for IPv6); if not, that host forges them", s.Packets, s.From, p.Lease.Name(), e.Subnet, e.Uplink, s.From)
 		}
 	}
 	for _, p := range peers {
 		for e := range p.Lease.Endpoints() {
-			if e.Uplink == s.From {
+			if slices.Contains(vxlan.Sources(e), s.From) {
 				return fmt.Sprintf("%d from %s (%s) with the source %s, which is none of its pods' (%s): let it masquerade what it forwards to pods (--ip-masq)",
 					s.Packets, p.Lease.Name(), s.From, s.Inner, e.Subnet)
 			}
@@ -77,5 +79,5 @@ func owns(l subnet.Lease, a netip.Addr) (subnet.Endpoint, bool) {
 	return subnet.Endpoint{}, false
 }
 
-// single returns the uplink address of an endpoint as a prefix.
-func single(e subnet.Endpoint) netip.Prefix { return netip.PrefixFrom(e.Uplink, e.Uplink.BitLen()) }
+// single returns an address as a prefix.
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -125,10 +125,10 @@ func (h *host) send(t testing.TB, frame []byte) {
 	}
 }
 
-// received counts frames by the token that they contain, of those tokens.
-func received(t testing.TB, fd int, tokens []string) map[string]int {
+// received returns how many frames with the token have come in; others are
+// forgotten.
+func received(t testing.TB, fd int, token string) (count int) {
 	t.Helper()
-	count := make(map[string]int)
 	buf := make([]byte, 2048)
 	for {
 		n, from, err := unix.Recvfrom(fd, buf, 0)
@@ -141,12 +141,39 @@ func received(t testing.TB, fd int, tokens []string) map[string]int {
 		if l, ok := from.(*unix.SockaddrLinklayer); ok && l.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		for _, token := range tokens {
-			if bytes.Contains(buf[:n], []byte(token)) {
-				count[token]++
-			}
+		if bytes.Contains(buf[:n], []byte(token)) {
+			count++
 		}
 	}
+}
+
+// A fate is what may become of a packet: it arrives, or a guard drops it.
+type fate struct {
+	send    func()
+	arrived func() bool
+	dropped func() uint64
+}
+
+// seen sends the packet and reports whether it arrived, once it has or a guard
+// has dropped it. Of a busy kernel it may be lost on the way: then it is sent
+// again.
+func (f fate) seen(t testing.TB, what string) (arrived bool) {
+	t.Helper()
+	before := f.dropped()
+	var sent time.Time
+	eventually(t, what+" to arrive or be dropped", func() bool {
+		if time.Since(sent) > 500*time.Millisecond {
+			f.send()
+			sent = time.Now()
+		}
+		if arrived = f.arrived(); arrived {
+			return true
+		}
+		gone := f.dropped() > before
+		arrived = f.arrived() // it may have come while the counter was read, of another packet
+		return gone
+	})
+	return arrived
 }
 
 // Frames and packets, from the outside in.

@@ -108,7 +108,7 @@ func (t *table) read(c *nft.Conn) (*content, error) {
 	if err := t.readRules(c, have); err != nil {
 		return nil, err
 	}
-	return have, t.readElements(c, have)
+	return have, t.readElements(have)
 }
 
 func (t *table) readRules(c *nft.Conn, have *content) error {
@@ -128,18 +128,14 @@ func (t *table) readRules(c *nft.Conn, have *content) error {
 	return nil
 }
 
-func (t *table) readElements(c *nft.Conn, have *content) error {
+func (t *table) readElements(have *content) error {
 	for _, s := range t.sets {
 		if n, ok := have.sets[s.Name]; !ok || n != s.KeyType.Bytes || s.learned {
 			continue
 		}
-		elements, err := c.GetSetElements(s.Set)
+		found, err := s.readKeys()
 		if err != nil {
 			return fmt.Errorf("list elements of set %s: %w", s.Name, err)
-		}
-		found := make(keys, len(elements))
-		for _, e := range elements {
-			found.add(e.Key)
 		}
 		have.elements[s.Name] = found
 	}

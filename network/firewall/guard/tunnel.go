@@ -23,6 +23,7 @@ type Tunnel struct {
 
 	mu    sync.Mutex               // guards all following fields
 	have  map[firewall.Origin]bool // as far as is known; nil: nothing is
+	sets  map[string]bool          // that there are for them
 	rules firewall.Tunnel          // that have goes with
 }
 
@@ -35,20 +36,18 @@ func NewTunnel(instance string) *Tunnel { return &Tunnel{name: instance + "-tunn
 func (t *Tunnel) Admit(rules firewall.Tunnel, origins map[firewall.Origin]bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.have == nil || t.rules != rules || !sameLengths(t.have, origins) {
-		all := maps.Clone(t.have)
-		if all == nil {
-			all = make(map[firewall.Origin]bool)
-		}
-		maps.Copy(all, origins)
-		_, err := t.sync(rules, all, true)
-		return err
-	}
-	fresh := make(map[firewall.Origin]bool)
+	fresh, served := make(map[firewall.Origin]bool), t.have != nil && t.rules == rules
 	for o := range origins {
 		if !t.have[o] {
 			fresh[o] = true
+			served = served && t.sets[setOf(versionOf(o.Peer), o.Pods.Bits())]
 		}
+	}
+	if !served {
+		all := maps.Clone(origins)
+		maps.Copy(all, t.have)
+		_, err := t.sync(rules, all, true)
+		return err
 	}
 	if len(fresh) == 0 {
 		return nil
@@ -75,19 +74,6 @@ func (s *set) elements() []nft.SetElement {
 		all = append(all, nft.SetElement{Key: []byte(k)})
 	}
 	return all
-}
-
-// sameLengths reports whether a table for a serves b as well.
-func sameLengths(a, b map[firewall.Origin]bool) bool {
-	for _, is6 := range [...]bool{false, true} {
-		have := firewall.Lengths(a, is6)
-		for _, n := range firewall.Lengths(b, is6) {
-			if !slices.Contains(have, n) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Sync makes the kernel take tunnel packets of exactly the origins, or with keep
@@ -121,7 +107,10 @@ func (t *Tunnel) sync(rules firewall.Tunnel, origins map[firewall.Origin]bool, k
 	if err != nil {
 		return changed, fmt.Errorf("guard tunnel: write table %s: %w", t.name, err)
 	}
-	t.have, t.rules = all, rules
+	t.have, t.rules, t.sets = all, rules, make(map[string]bool)
+	for _, s := range want.sets {
+		t.sets[s.Name] = true
+	}
 	return changed, nil
 }
 
@@ -136,13 +125,12 @@ func (t *Tunnel) known(c *nft.Conn, all map[firewall.Origin]bool) error {
 		return err
 	}
 	for _, s := range sets {
-		s.Table = table.Table
-		elements, err := c.GetSetElements(s)
+		elements, err := (&set{Set: &nft.Set{Table: table.Table, Name: s.Name}}).readKeys()
 		if err != nil {
 			return err
 		}
-		for _, e := range elements {
-			if o, ok := originOf(s.Name, e.Key); ok {
+		for k := range elements {
+			if o, ok := originOf(s.Name, []byte(k)); ok {
 				all[o] = true
 			}
 		}
