@@ -18,7 +18,6 @@ import (
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network/firewall"
 	"github.com/percale-net/percale/network/firewall/guard"
-	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
 )
 
@@ -129,40 +128,52 @@ func (a *Agent) watchGuards(ctx context.Context) error {
 // guardRound makes the kernel guard the tunnel and the pods that are there.
 func (a *Agent) guardRound(ctx context.Context) (time.Duration, error) {
 	now := time.Now()
-	wish, mended, err := a.guards.syncTunnel()
-	pods, more, podErr := a.syncPods(ctx, now)
-	s := status.Guards{Tunnel: wish.off, Origins: len(wish.origins), Pods: pods}
+	wish, found, err := a.guards.syncTunnel()
+	s := status.Guards{Tunnel: wish.off, Origins: len(wish.origins)}
 	if wish.told && wish.off == "" {
 		s.Tunnel = "on"
 	}
-	var notes []string
+	var more, notes []string
+	var podErr error
+	s.Pods, more, podErr = a.syncPods(ctx, now)
 	if errors.Is(podErr, guard.ErrNoNFTables) {
-		notes, podErr = append(notes, fmt.Sprintf("pods are not guarded, and can send from any address: %v. Load the module nf_tables", podErr)), nil
+		notes = append(notes, fmt.Sprintf("pods are not guarded, and can send from any address: %v. Load the module nf_tables", podErr))
 	}
-	refusals, countErr := a.guards.tunnel.Refusals()
-	s.Refused = refusals.Tunnel
-	fault, strangers := refused(refusals.Strangers, wish.peers)
-	notes = append(notes, strangers...)
-	var dropErr error
-	if s.Dropped, dropErr = guard.Refused(); errors.Is(dropErr, guard.ErrNoNFTables) {
-		dropErr = nil
-	}
-	if errors.Is(countErr, guard.ErrNoNFTables) {
-		countErr = nil
-	}
-	err = errors.Join(err, podErr, countErr, dropErr)
-	found := a.guards.settle(append(mended, more...), notes)
-	if found.what != "" {
-		a.log.Warn("repaired the guards", "found", found.what)
+	strangers, countErr := a.guards.count(&s)
+	unknown, fault := refused(strangers, wish.peers)
+	err = errors.Join(err, possible(podErr), possible(countErr))
+	repaired := a.guards.settle(append(found, more...), append(notes, unknown...))
+	if repaired.what != "" {
+		a.log.Warn("repaired the guards", "found", repaired.what)
 	}
 	a.report(func(st *status.Status) {
 		s.Repairs = st.Guards.Repairs
-		s.Repairs.Add(found.counts)
+		s.Repairs.Add(repaired.counts)
 		st.Guards = s
 		st.Fault(partGuard, err, now)
 		st.Fault(partTunnel, fault, now)
 	})
 	return period, err
+}
+
+// possible returns err unless it says that this kernel has no guards at all.
+func possible(err error) error {
+	if errors.Is(err, guard.ErrNoNFTables) {
+		return nil
+	}
+	return err
+}
+
+// count puts into s how many packets were dropped, and returns whose they were
+// that came through the tunnel.
+func (g *guards) count(s *status.Guards) ([]guard.Stranger, error) {
+	r, err := g.tunnel.Refusals()
+	if err != nil {
+		return nil, err
+	}
+	s.Refused = r.Tunnel
+	s.Dropped, err = guard.Refused()
+	return r.Strangers, err
 }
 
 // settle remembers what a round found, and returns what of it was a repair.
@@ -201,59 +212,4 @@ func (g *guards) syncTunnel() (w tunnelWish, undone []string, err error) {
 	// What is not wanted any more is no repair: a peer went.
 	changed = slices.DeleteFunc(changed, func(c string) bool { return strings.HasSuffix(c, "not wanted") })
 	return w, changed, err
-}
-
-// syncPods makes the kernel guard the pods whose ports say so.
-func (a *Agent) syncPods(ctx context.Context, now time.Time) (pods int, undone []string, err error) {
-	aliases, err := a.kernel.Aliases(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
-	senders, badErr := sendersOf(aliases)
-	changed, err := a.guards.pods.Sync(senders, now)
-	last, fresh := a.guards.ports, false
-	a.guards.ports = make(map[string]bool, len(senders))
-	for _, s := range senders {
-		a.guards.ports[s.Port] = true
-		fresh = fresh || !last[s.Port]
-	}
-	// An element that came before the plugin wrote it, or that is not wanted any
-	// more, is no repair.
-	changed = slices.DeleteFunc(changed, func(c string) bool { return fresh || strings.HasSuffix(c, "not wanted") })
-	return len(senders), changed, errors.Join(badErr, err)
-}
-
-// sendersOf returns what the pods behind the links may send from, in order of
-// link.
-func sendersOf(aliases map[string]string) (senders []pod.Sender, err error) {
-	var errs []error
-	for _, port := range slices.Sorted(maps.Keys(aliases)) {
-		s, ok, err := pod.ParseSender(port, aliases[port])
-		if ok {
-			senders = append(senders, s)
-		}
-		errs = append(errs, err)
-	}
-	return senders, errors.Join(errs...)
-}
-
-// guards removes the guard of the tunnel, and those of pods if there are none.
-func (c *cleaner) guards(ctx context.Context) error {
-	name := c.settings.Instance() + "-tunnel"
-	was, err := guard.NewTunnel(c.settings.Instance()).Clear()
-	if was {
-		c.say("removed nftables table inet %s", name)
-	}
-	aliases, aliasErr := c.kernel.Aliases(ctx)
-	if err := errors.Join(err, aliasErr); err != nil {
-		return err
-	}
-	if senders, _ := sendersOf(aliases); len(senders) > 0 {
-		return nil // pods stay, and so do their guards
-	}
-	was, err = guard.ClearPods()
-	if was {
-		c.say("removed nftables tables %s", guard.PodTable)
-	}
-	return err
 }

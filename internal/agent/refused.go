@@ -21,7 +21,7 @@ const namedStrangers = 4
 
 // refused tells of tunnel packets that were refused lately. Those that may be a
 // peer's are a problem; others are no more than a note.
-func refused(all []guard.Stranger, peers []backend.Peer) (problem error, notes []string) {
+func refused(all []guard.Stranger, peers []backend.Peer) (notes []string, problem error) {
 	var texts, unknown []string
 	for _, s := range all {
 		if why := blame(s, peers); why != "" {
@@ -37,7 +37,7 @@ func refused(all []guard.Stranger, peers []backend.Peer) (problem error, notes [
 	if len(unknown) > 0 {
 		notes = append(notes, "tunnel packets of hosts that are no peers are dropped: "+some(unknown))
 	}
-	return problem, notes
+	return notes, problem
 }
 
 // some joins the first few texts.

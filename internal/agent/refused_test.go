@@ -34,7 +34,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := guard.Stranger{From: netip.MustParseAddr(tt.from), Inner: netip.MustParseAddr(tt.inner), Packets: 7}
-			problem, notes := refused([]guard.Stranger{s}, peers)
+			notes, problem := refused([]guard.Stranger{s}, peers)
 			text := ""
 			if problem != nil {
 				text = problem.Error()
@@ -43,14 +43,14 @@ func TestRefused(t *testing.T) {
 			wantTexts(t, "notes", strings.Join(notes, "; "), tt.note)
 		})
 	}
-	if problem, notes := refused(nil, peers); problem != nil || notes != nil {
+	if notes, problem := refused(nil, peers); problem != nil || notes != nil {
 		t.Errorf("refused of nothing = %v, %q; want nothing", problem, notes)
 	}
 	var many []guard.Stranger
 	for range 9 {
 		many = append(many, guard.Stranger{From: netip.MustParseAddr("198.51.100.1"), Inner: netip.MustParseAddr("198.51.100.2"), Packets: 1})
 	}
-	if _, notes := refused(many, peers); len(notes) != 1 || !strings.Contains(notes[0], "and 5 more") {
+	if notes, _ := refused(many, peers); len(notes) != 1 || !strings.Contains(notes[0], "and 5 more") {
 		t.Errorf("notes of nine strangers = %q; want four named", notes)
 	}
 }
