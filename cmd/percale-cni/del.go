@@ -19,7 +19,9 @@ import (
 // del takes back what add did, as far as it is there: it needs neither the
 // container's namespace nor the subnet file. The addresses go last: when
 // anything fails, the runtime calls again and finds them, and nobody else gets
-// an address that may still be in use.
+// an address that may still be in use. The pod's guard is left to the agent and
+// to GC: without its port it means nothing, and the kernel waits some 10 ms
+// (for RCU) when a socket is closed that rules or elements were deleted by.
 func del(args *skel.CmdArgs) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
@@ -41,14 +43,7 @@ func del(args *skel.CmdArgs) error {
 		}
 	}
 	ctx := context.Background()
-	sender, err := senderOf(ctx, own, store)
-	if err != nil {
-		return coded(types.ErrInternal, err)
-	}
 	if err := unwire(ctx, own, args.Netns); err != nil {
-		return coded(types.ErrInternal, err)
-	}
-	if err := unguard(sender); err != nil {
 		return coded(types.ErrInternal, err)
 	}
 	for _, s := range stores {

@@ -12,7 +12,6 @@ import (
 	"github.com/percale-net/percale/network/firewall/guard"
 	"github.com/percale-net/percale/network/kernel"
 	"github.com/percale-net/percale/network/pod"
-	"github.com/percale-net/percale/subnet/local"
 )
 
 // guarded reports whether pods are to be guarded, and whether a kernel that
@@ -40,37 +39,6 @@ func (j *job) guard(s pod.Sender) error {
 		return codef(types.ErrInternal, "%w: load the module nf_tables, or remove \"guard\" from the network configuration, and pods can send from any address", err)
 	}
 	return nil
-}
-
-// senderOf returns what an attachment that is to be deleted may send from, as
-// its port says, or else as its addresses lead to.
-func senderOf(ctx context.Context, own local.Owner, store local.Store) (pod.Sender, error) {
-	port, _ := pod.HostEnd(own.Container, own.Ifname)
-	host, err := kernel.Open("")
-	if err != nil {
-		return pod.Sender{}, err
-	}
-	defer host.Close()
-	text, err := host.Alias(ctx, port)
-	if err != nil {
-		return pod.Sender{}, err
-	}
-	if s, ok, err := pod.ParseSender(port, text); ok && err == nil {
-		return s, nil
-	}
-	addrs, err := store.Owned(own)
-	if err != nil || len(addrs) == 0 {
-		return pod.Sender{}, err
-	}
-	return pod.Sender{Port: port, MAC: pod.MAC(addrs[0]), Addrs: addrs}, nil
-}
-
-// unguard ends what guard began, after the port is gone.
-func unguard(s pod.Sender) error {
-	if s.Port == "" {
-		return nil
-	}
-	return guard.DelPod(s)
 }
 
 // pruneGuards removes what is left of guards whose ports are gone.

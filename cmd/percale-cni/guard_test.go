@@ -116,26 +116,14 @@ func TestGuard(t *testing.T) {
 			if err := n.del(t, "abc", p.Path(), c); err != nil {
 				t.Fatal(err)
 			}
-			if got := n.guarded(t); len(got) > 0 {
-				t.Errorf("guarded ports after DEL = %q; want none", got)
-			}
 			n.wantNothing(t, p)
+			if err := n.gc(t, c); err != nil {
+				t.Fatal(err)
+			}
+			if got := n.guarded(t); len(got) > 0 {
+				t.Errorf("guarded ports after DEL and GC = %q; want none", got)
+			}
 		})
-	}
-}
-
-func TestGuardDelWithoutPort(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, envDual)
-	c := n.conf(nil)
-	n.mustAdd(t, "abc", netns.Temp(t), c)
-	port, _ := pod.HostEnd("abc", "eth0")
-	ip(t, n.NS, "link del "+port)
-	if err := n.del(t, "abc", "", c); err != nil {
-		t.Fatal(err)
-	}
-	if got := n.guarded(t); len(got) > 0 {
-		t.Errorf("guarded ports = %q; want none", got)
 	}
 }
 
