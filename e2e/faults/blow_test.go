@@ -22,6 +22,7 @@ import (
 type blow struct {
 	name     string
 	restarts bool   // the agent
+	unleases bool   // the node; where leases of others go at the same time, an agent must doubt etcd for minutes
 	like     string // of this fault: as long as that is not healed, no blow either
 	deal     func(context.Context, *struck) error
 }
@@ -65,7 +66,7 @@ var blows = []blow{
 	{name: "subnet.env deleted", deal: func(_ context.Context, s *struck) error { return remove(s.node.Agent(0).SubnetFile()) }},
 	{name: "uplink unplugged", deal: commands("switch link set dev UPLINK down", "", "switch link set dev UPLINK up")},
 	{name: "uplink's MTU", deal: commands("ip link set dev eth0 mtu 1400", "", "ip link set dev eth0 mtu 1500")},
-	{name: "own lease deleted", deal: dropLease},
+	{name: "own lease deleted", unleases: true, deal: dropLease},
 	{name: "etcd stopped", deal: withoutEtcd((*lab.Lab).StopEtcd, (*lab.Lab).StartEtcd)},
 	{name: "etcd paused", deal: withoutEtcd(
 		func(l *lab.Lab, _ context.Context) error { return l.PauseEtcd() },

@@ -148,8 +148,8 @@ func (r *ring) whole(t *testing.T) error {
 	for _, n := range r.lab.Nodes() {
 		s, err := n.Agent(0).Status(t.Context())
 		if err == nil && (!s.Ready || s.Peers.Programmed != len(all)-1) {
-			err = fmt.Errorf("%s: ready %t, waiting for %q, peers programmed %d; want ready with %d",
-				n.Name(), s.Ready, s.Waiting, s.Peers.Programmed, len(all)-1)
+			err = fmt.Errorf("%s: ready %t, waiting for %q, peers programmed %d, problems %v; want ready with %d",
+				n.Name(), s.Ready, s.Waiting, s.Peers.Programmed, s.Problems, len(all)-1)
 		}
 		errs = append(errs, err, agrees(t, n, all))
 	}

@@ -67,7 +67,7 @@ func soak(t *testing.T, long time.Duration, r *ring, c *churn, w *watchman) {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			r.strike(t, func(b blow, n *lab.Node) bool { return !b.restarts || n.Name() == mortal })
+			r.strike(t, func(b blow, n *lab.Node) bool { return !b.unleases && (!b.restarts || n.Name() == mortal) })
 			if time.Since(w.last) >= w.every {
 				w.look(t)
 			}

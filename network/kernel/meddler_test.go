@@ -115,11 +115,13 @@ func TestLastMeddlerHasAName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = io.WriteString(in, "route del 10.0.1.0/24\n")
-	awaitKick(t, kicks, "a route was deleted")
+	name, pid, at := n.LastMeddler()
+	for ; err == nil && at.IsZero() && !t.Failed(); name, pid, at = n.LastMeddler() {
+		awaitKick(t, kicks, "a route was deleted") // or what else the kernel tells of
+	}
 	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	name, pid, _ := n.LastMeddler()
 	if want := fmt.Sprintf("ip, child of %d (", os.Getpid()); pid != cmd.Process.Pid || !strings.HasPrefix(name, want) {
 		t.Errorf("LastMeddler = %q, %d; want %q…, %d", name, pid, want, cmd.Process.Pid)
 	}
