@@ -88,8 +88,9 @@ type Agent struct {
 	seen   seen           // what the kernel loop alone remembers from round to round
 	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
 
-	guards guards
-	bridge atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
+	guards   guards
+	bridge   atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
+	stranded atomic.Pointer[stranded]   // pods of an earlier subnet; nil: none
 }
 
 // New returns an agent that does nothing yet.

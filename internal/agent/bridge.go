@@ -74,13 +74,14 @@ func (p bridgePlan) look(links map[string]network.Link) bridgePlan {
 	return p
 }
 
-// podsLive reports whether pods that this node made are there still.
-func (a *Agent) podsLive(ctx context.Context) (bool, error) {
+// livePods returns the ports of pods that this node made and that are there
+// still.
+func (a *Agent) livePods(ctx context.Context) (map[string]bool, error) {
 	s, m := sightOf(a.facts.view()), *a.bridge.Load()
 	var scope kernel.Scope
 	have, err := a.kernel.Links(ctx)
 	if err != nil {
-		return false, fmt.Errorf("look for pods: %w", err)
+		return nil, fmt.Errorf("look for pods: %w", err)
 	}
 	for name, l := range have {
 		if l.Kind != network.KindBridge {
@@ -92,13 +93,13 @@ func (a *Agent) podsLive(ctx context.Context) (bool, error) {
 	}
 	state, err := a.kernel.ReadLinks(ctx, scope)
 	if err != nil {
-		return false, fmt.Errorf("look for pods: %w", err)
+		return nil, fmt.Errorf("look for pods: %w", err)
 	}
 	s.Links = state.Links
 	for addr := range state.Addresses {
 		s.Addresses = append(s.Addresses, addr)
 	}
-	return len(pod.Learn(m, s).Ports) > 0, nil
+	return pod.Learn(m, s).Ports, nil
 }
 
 // sightOf returns what the facts say of the pods' bridge.

@@ -40,7 +40,7 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 }
 
 func (a *Agent) publish(ctx context.Context, v view) error {
-	own, release, live, err := a.choose(ctx, v)
+	own, release, pods, err := a.choose(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 		return err
 	}
 	// First, or its release would look like the loss of the lease that we have.
-	a.hold(own, expires, live)
+	a.hold(own, expires, pods)
 	for _, old := range release {
 		if err := a.store.Release(ctx, old); err != nil {
 			return fmt.Errorf("release our older lease: %w", err)
@@ -64,27 +64,27 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 }
 
 // choose returns what to lease and what to release. It looks for pods, and
-// reports whether some live, only where another subnet than the last one would
-// be chosen without them.
-func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release []subnet.Lease, live bool, err error) {
+// returns the ports of those that live, only where another subnet than the last
+// one would be chosen without them.
+func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release []subnet.Lease, pods map[string]bool, err error) {
 	c := a.claim(v)
 	own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
 	if err == nil && movedFrom(v.last(), own) == nil {
-		return own, release, false, nil
+		return own, release, nil, nil
 	}
-	live, unknown := a.podsLive(ctx)
+	pods, unknown := a.livePods(ctx)
 	if unknown != nil {
-		return own, nil, false, unknown
+		return own, nil, nil, unknown
 	}
-	if c.PodsLive = live; live {
+	if c.PodsLive = len(pods) > 0; c.PodsLive {
 		own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
 	}
-	return own, release, live, err
+	return own, release, pods, err
 }
 
-// hold notes that own is ours until expires. live says whether pods may be left
-// in another subnet.
-func (a *Agent) hold(own subnet.Lease, expires time.Time, live bool) {
+// hold notes that own is ours until expires. pods are the ports of pods that may
+// be left in another subnet.
+func (a *Agent) hold(own subnet.Lease, expires time.Time, pods map[string]bool) {
 	var renewAt time.Time
 	if !expires.IsZero() {
 		renewAt = expires.Add(-a.settings.RenewMargin)
@@ -101,17 +101,10 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time, live bool) {
 		a.firewall.Kick()
 		a.cache.Kick()
 	}
-	moved := movedFrom(before, own)
-	if !live {
-		moved = nil
-	}
-	if moved != nil {
-		a.log.Warn("the subnet is another one now", "err", moved)
+	if moved := movedFrom(before, own); moved != nil && len(pods) > 0 {
+		a.strand(moved, pods)
 	}
 	a.report(func(s *status.Status) {
-		if moved != nil {
-			s.Fault("pods", moved, time.Now())
-		}
 		s.Expires = expires
 		s.Subnets = own.Subnets()
 	})

@@ -114,6 +114,7 @@ func (a *Agent) reportRound(v view, r result) {
 	if ownDevicesStand(r.err) {
 		own, others = nil, r.err
 	}
+	pods := a.strandedFault(a.bridge.Load().Ports)
 	a.report(func(s *status.Status) {
 		s.Uplink = uplinkOf(v)
 		s.Devices = devicesOf(r)
@@ -127,10 +128,8 @@ func (a *Agent) reportRound(v view, r result) {
 		r.tally.report(s, &s.Kernel)
 		s.Fault(partKernel, own, r.began)
 		s.Fault("peers", others, r.began)
-		if r.err == nil && len(r.bridge.memory.Ports) == 0 {
-			s.Fault("pods", nil, r.began) // the last one of an earlier subnet is gone
-		}
 		s.Fault("bridge", r.bridgeErr, r.began)
+		s.Fault(partPods, pods, r.began)
 		s.Fault(partEnv, r.envErr, r.began)
 		s.Fault("leftovers", r.leftErr, r.began)
 		s.Fault(partIPv6, a.ipv6Fault(r), r.began)

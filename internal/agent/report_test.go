@@ -4,19 +4,14 @@ package agent
 
 import (
 	"errors"
-	"log/slog"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/percale-net/percale/backend"
-	"github.com/percale-net/percale/internal/config"
-	"github.com/percale-net/percale/internal/netns"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/kernel"
-	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
 )
 
@@ -111,33 +106,6 @@ func TestOwnDevicesStand(t *testing.T) {
 	} {
 		if got := ownDevicesStand(tt.err); got != tt.want {
 			t.Errorf("%s: ownDevicesStand = %t; want %t", name, got, tt.want)
-		}
-	}
-}
-
-func TestPodsOfAnEarlierSubnetAreNoProblemOnceAllAreGone(t *testing.T) {
-	conn, err := kernel.Open(netns.Temp(t).Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	a := New(config.Settings{RunDir: t.TempDir()}, "test", slog.New(slog.DiscardHandler))
-	a.kernel = conn
-	live := result{bridge: bridgePlan{memory: pod.Memory{Name: "cni0", Ports: map[string]bool{"veth1": false}}}}
-	for _, tt := range []struct {
-		name   string
-		result result
-		stays  bool
-	}{
-		{"pods live", live, true},
-		{"the round failed", result{err: errors.New("no")}, true},
-		{"all are gone", result{}, false},
-	} {
-		a.report(func(s *status.Status) { s.Fault("pods", errors.New("they have addresses of before"), time.Time{}) })
-		a.reportRound(view{}, tt.result)
-		stays := slices.ContainsFunc(a.board.Status().Problems, func(p status.Problem) bool { return p.Part == "pods" })
-		if stays != tt.stays {
-			t.Errorf("%s: it is a problem: %t; want %t", tt.name, stays, tt.stays)
 		}
 	}
 }
