@@ -55,8 +55,9 @@ func TestPageHasEveryFlag(t *testing.T) {
 
 func TestPageHasEveryKey(t *testing.T) {
 	t.Parallel()
+	netConf, _, _ := strings.Cut(page(t), "\n## CNI configuration\n") // the plugin's keys are another's to check
 	var told []string
-	for _, m := range tableRow.FindAllStringSubmatch(page(t), -1) {
+	for _, m := range tableRow.FindAllStringSubmatch(netConf, -1) {
 		if m[1] == "" {
 			told = append(told, m[2])
 		}
