@@ -40,7 +40,7 @@ func TestSubnetIsTakenWhilePodsLive(t *testing.T) {
 
 	put(t, l, map[string]string{key: ""})
 	await(t, n, func(s status.Status) error { return isWell(s, own, true) })
-	ready(t, 1, l.Node(2))
+	eventually(t, func() error { return knowsUplink(t, l.Node(2), n.Uplink()[0]) })
 	prove(t, l)
 
 	put(t, l, other)

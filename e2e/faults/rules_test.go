@@ -118,7 +118,13 @@ func chainHead(ch *nft.Chain) string {
 func ruleText(r *nft.Rule) string {
 	var words []string
 	for _, e := range r.Exprs {
-		if _, ok := e.(*expr.Counter); !ok { // it counts packets
+		switch e := e.(type) {
+		case *expr.Counter: // it counts packets
+		case *expr.Dynset: // what it does with each element is elsewhere in memory each time
+			plain := *e
+			plain.Exprs = nil
+			words = append(words, fmt.Sprintf("%#v with %d more", &plain, len(e.Exprs)))
+		default:
 			words = append(words, fmt.Sprintf("%#v", e))
 		}
 	}
@@ -131,6 +137,9 @@ func dumpSets(b *strings.Builder, c *nft.Conn, table *nft.Table) error {
 		return err
 	}
 	for _, s := range sets {
+		if s.Dynamic || s.HasTimeout {
+			continue // packets fill it
+		}
 		elements, err := c.GetSetElements(s)
 		if err != nil {
 			return err
