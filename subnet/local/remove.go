@@ -41,6 +41,14 @@ func Remove(runDir, stateDir string) (removed []string, err error) {
 				remove(half)
 			}
 		}
+		if dir == runDir {
+			notes, err := filepath.Glob(filepath.Join(dir, notesDir, "*"))
+			errs = append(errs, err)
+			for _, note := range notes {
+				remove(note)
+			}
+			os.Remove(filepath.Join(dir, notesDir))
+		}
 		os.Remove(dir) // fails where anything else is in it
 	}
 	return removed, errors.Join(errs...)

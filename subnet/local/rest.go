@@ -60,13 +60,7 @@ func (s Store) noteFreed(addrs []netip.Addr, now time.Time) {
 
 // rest returns for how long each address should still be left alone.
 func (s Store) rest(now time.Time) func(netip.Addr) time.Duration {
-	freed := make(map[netip.Addr]time.Time)
-	if f, err := os.Open(s.restPath()); err == nil {
-		if fi, err := f.Stat(); err == nil {
-			freed = parseFreed(tail(f, fi.Size()))
-		}
-		f.Close()
-	}
+	freed := s.freed()
 	return func(a netip.Addr) time.Duration {
 		t, ok := freed[a]
 		left := CoolDown - now.Sub(t)

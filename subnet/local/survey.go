@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Holding is the addresses that an attachment has.
+type Holding struct {
+	Owner Owner
+	Addrs []netip.Addr // in order
+	Given time.Time    // when the newest of them was given
+	Ours  bool         // percale-cni gave all of them, not another plugin that shares the directory
+	Pod   string       // namespace/name, as the runtime said; "" if it did not
+}
+
+// An Oddity is a file among the addresses that makes no sense.
+type Oddity struct{ Name, Why string }
+
+// A Survey is all that a store holds.
+type Survey struct {
+	Holdings []Holding // in order of their first address
+	Odd      []Oddity  // in order of name
+	Freed    map[netip.Addr]time.Time
+}
+
+// Dir returns where the store's files are.
+func (s Store) Dir() string { return s.dir }
+
+// Survey looks at everything in the store, by no lock: what comes and goes
+// meanwhile may be in it or not.
+func (s Store) Survey() (Survey, error) {
+	names, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Survey{}, nil
+	}
+	if err != nil {
+		return Survey{}, fmt.Errorf("list pod addresses: %w", err)
+	}
+	var v Survey
+	held := make(map[Owner]*Holding)
+	for _, e := range names {
+		a, err := netip.ParseAddr(e.Name())
+		switch {
+		case err != nil && isBookkeeping(e.Name()):
+		case err != nil || a.String() != e.Name() || a.Zone() != "":
+			v.Odd = append(v.Odd, Oddity{e.Name(), "not the name of an address, nor of anything else that is kept here"})
+		default:
+			if why := s.survey(a, held); why != "" {
+				v.Odd = append(v.Odd, Oddity{e.Name(), why})
+			}
+		}
+	}
+	for _, h := range held {
+		slices.SortFunc(h.Addrs, netip.Addr.Compare)
+		s.consult(h)
+		v.Holdings = append(v.Holdings, *h)
+	}
+	slices.SortFunc(v.Holdings, func(a, b Holding) int { return a.Addrs[0].Compare(b.Addrs[0]) })
+	v.Freed = s.freed()
+	return v, nil
+}
+
+// survey adds an address to its owner's holding; why not, if its file makes no
+// sense. Such an address is in use all the same: nobody else gets it.
+func (s Store) survey(a netip.Addr, held map[Owner]*Holding) (why string) {
+	fi, err := os.Lstat(s.path(a))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil || !fi.Mode().IsRegular() {
+		return "not a regular file"
+	}
+	own, err := s.owner(a)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
+		return err.Error()
+	case own.Container == "":
+		return "empty: it does not say whose the address is"
+	case own.Ifname != "" && own.Check() != nil:
+		return own.Check().Error()
+	case !validName(own.Container):
+		return fmt.Sprintf("container id %.80q is none", own.Container)
+	}
+	h := held[own]
+	if h == nil {
+		h = &Holding{Owner: own}
+		held[own] = h
+	}
+	h.Addrs = append(h.Addrs, a)
+	if fi.ModTime().After(h.Given) {
+		h.Given = fi.ModTime()
+	}
+	return ""
+}
+
+// consult adds what the index says of a holding.
+func (s Store) consult(h *Holding) {
+	b, err := readFile(s.indexPath(h.Owner), maxEntry)
+	if err != nil {
+		return
+	}
+	may := make(map[string]bool)
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, ok := strings.CutPrefix(line, podMark); ok && validPod(name) {
+			h.Pod = name
+		}
+		may[line] = true
+	}
+	h.Ours = !slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return !may[a.String()] })
+}
+
+// isBookkeeping reports whether a file here that is no address is one that
+// percale-cni or host-local keeps.
+func isBookkeeping(name string) bool {
+	for _, known := range []string{"lock", "percale.", ".percale.", "last_reserved_ip."} {
+		if name == known || strings.HasSuffix(known, ".") && strings.HasPrefix(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// podMark begins the line of the index that names the pod.
+const podMark = "pod "
+
+// NotePod keeps the name of own's pod, for people. Nothing depends on it, so
+// that it cannot be kept is no error; neither is a name that is none.
+func (s Store) NotePod(own Owner, namespace, name string) {
+	pod := namespace + "/" + name
+	if !validPod(pod) {
+		return
+	}
+	f, err := os.OpenFile(s.indexPath(own), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = f.WriteString(podMark + pod + "\n")
+}
+
+func validPod(s string) bool {
+	namespace, name, _ := strings.Cut(s, "/")
+	return validName(namespace) && validName(name) && len(s) <= 512
+}
+
+// Reclaim frees all addresses of a holding, unless they have changed hands or
+// were given anew since it was surveyed, or gone, which is asked while nobody
+// can give addresses, says that the sandbox is there again. It returns whether
+// it did.
+func (s Store) Reclaim(ctx context.Context, h Holding, gone func() (bool, error)) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	for _, a := range h.Addrs {
+		fi, err := os.Lstat(s.path(a))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && fi.ModTime().After(h.Given) {
+			return false, nil
+		}
+		own, err := s.owner(a)
+		if err != nil || own != h.Owner {
+			return false, err
+		}
+	}
+	if is, err := gone(); err != nil || !is {
+		return false, err
+	}
+	s.noteFreed(h.Addrs, time.Now())
+	for _, a := range h.Addrs {
+		if err := os.Remove(s.path(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("release %s: %w", a, err)
+		}
+	}
+	_ = os.Remove(s.indexPath(h.Owner)) // without it, all files are read
+	return true, nil
+}
+
+// freed returns when each address was freed that was so lately.
+func (s Store) freed() map[netip.Addr]time.Time {
+	f, err := os.Open(s.restPath())
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	return parseFreed(tail(f, fi.Size()))
+}
+
+// Stores returns the stores of all networks below dataDir ("" means DataDir),
+// in order of name; none if it is not there.
+func Stores(dataDir string) ([]Store, error) {
+	dataDir = cmp.Or(dataDir, DataDir)
+	names, err := os.ReadDir(dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list networks: %w", err)
+	}
+	var all []Store
+	for _, e := range names {
+		if s, err := NewStore(dataDir, e.Name()); err == nil && e.IsDir() {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// Network returns the name of the store's network.
+func (s Store) Network() string { return filepath.Base(s.dir) }
