@@ -59,11 +59,14 @@ var rules = []rule{
 	{pkg: "internal/config", own: []string{"subnet"}},
 	{pkg: "internal/reconcile"},
 	{pkg: "internal/probe", own: []string{"network", "subnet"}},
+	{pkg: "internal/addresses", own: []string{
+		"subnet/local", "subnet/ipam", "network/pod", "network/kernel", "network/firewall/podmasq",
+	}},
 	{pkg: "internal/status", own: []string{"subnet", "network"}},
 	{pkg: "internal/web", own: []string{"internal/status"}},
 	{pkg: "internal/agent", foreign: []string{sync, sys}, own: []string{
 		"subnet/...", "network/...", "backend/...",
-		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web",
+		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web", "internal/addresses",
 	}},
 	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
 		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
@@ -71,9 +74,12 @@ var rules = []rule{
 	{pkg: "internal/lab/labtest", own: []string{"internal/lab", "internal/netns"}},
 
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
-	{pkg: "cmd/percale", own: []string{"internal/status", "internal/web"}, foreign: []string{cobra}},
+	{pkg: "cmd/percale", foreign: []string{cobra}, own: []string{
+		"internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet", "subnet/ipam", "subnet/local", "subnet/sizing",
+	}},
 	{pkg: "cmd/percale-cni", foreign: []string{cniLib, sys}, own: []string{
 		"network/pod", "network/kernel", "network", "network/firewall/podmasq", "network/firewall/guard", "subnet/local", "subnet/ipam", "subnet", "internal/netns",
+		"internal/addresses",
 	}},
 	{pkg: "cmd/percale-lab", own: []string{"internal/lab", "internal/netns"}, foreign: []string{cobra, sys}},
 	{pkg: "e2e/...", own: []string{"..."}, foreign: []string{etcd, sys}},
