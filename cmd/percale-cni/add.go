@@ -56,6 +56,7 @@ type job struct {
 	store     local.Store
 	own       local.Owner
 	netns     string
+	args      string // CNI_ARGS
 	host, pod *kernel.Conn
 	undos     []func(context.Context) error // of what was done, in order
 }
@@ -66,7 +67,7 @@ func newJob(c config, args *skel.CmdArgs) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &job{config: c, own: own, netns: args.Netns}
+	j := &job{config: c, own: own, netns: args.Netns, args: args.Args}
 	if j.settings, err = c.settings(args.Args); err != nil {
 		return nil, err
 	}
@@ -163,12 +164,22 @@ func (j *job) refuseAttached(ctx context.Context, host network.State) error {
 func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	j.noteStore()
 	addrs, err := j.store.Reserve(ctx, j.own, j.plan.ranges, j.settings.wanted...)
 	if err != nil {
 		return nil, j.explainReserve(ctx, err)
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.store.Free(ctx, j.own, addrs) })
+	j.store.NotePod(j.own, cniArg(j.args, "K8S_POD_NAMESPACE"), cniArg(j.args, "K8S_POD_NAME"))
 	return addrs, nil
+}
+
+// noteStore tells percaled where the addresses are. A pod is worth more than
+// the sweep, which waits for a note that could be written.
+func (j *job) noteStore() {
+	if here, err := local.Here(); err == nil {
+		_ = j.store.Note(j.config.RunDir, here)
+	}
 }
 
 func (j *job) keepFlannelState() error {

@@ -97,6 +97,16 @@ func wanted(runtime []string, args json.RawMessage, cniArgs string) ([]netip.Add
 	return parseWanted("CNI_ARGS", ips)
 }
 
+// cniArg returns what CNI_ARGS has for a key, "" for nothing.
+func cniArg(cniArgs, key string) string {
+	for pair := range strings.SplitSeq(cniArgs, ";") {
+		if k, value, ok := strings.Cut(pair, "="); ok && k == key {
+			return value
+		}
+	}
+	return ""
+}
+
 func parseWanted(where string, ips []string) ([]netip.Addr, string, error) {
 	var addrs []netip.Addr
 	for _, s := range ips {

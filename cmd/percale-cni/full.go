@@ -6,13 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
 
+	podaddrs "github.com/percale-net/percale/internal/addresses"
 	"github.com/percale-net/percale/network/kernel"
-	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet/ipam"
 	"github.com/percale-net/percale/subnet/local"
 )
@@ -39,42 +38,13 @@ func (j *job) explainReserve(ctx context.Context, err error) error {
 }
 
 // explainFull adds to the error how many addresses are of sandboxes that no
-// longer exist, as far as that is certain.
+// longer exist, as far as that is certain: those that percale ipam gc frees.
 func explainFull(ctx context.Context, full *ipam.FullError, store local.Store, host *kernel.Conn) error {
-	lost, err := orphans(ctx, store, host, full)
-	if err != nil || lost == 0 {
-		return fmt.Errorf("%w: delete pods of this node, or give nodes bigger subnets (SubnetLen)", full)
+	v, err := podaddrs.Look(ctx, host, []local.Store{store}, func(local.Store) bool { return true })
+	if gone := v.Use(full.Subnet).Gone; err == nil && gone > 0 {
+		return fmt.Errorf("%w, %d of them by sandboxes that no longer exist (percale ipam gc)", full, gone)
 	}
-	return fmt.Errorf("%w, %d of them by sandboxes that no longer exist (percale ipam gc)", full, lost)
-}
-
-// orphans counts the addresses of the full subnet whose owner has no interface
-// on the node. A port that we did not name may be any owner's, and an address
-// that was just taken may be about to get its interface: neither counts.
-func orphans(ctx context.Context, store local.Store, host *kernel.Conn, full *ipam.FullError) (int, error) {
-	entries, err := store.Entries()
-	if err != nil {
-		return 0, err
-	}
-	links, err := host.Links(ctx)
-	if err != nil {
-		return 0, err
-	}
-	foreign := 0
-	for name, l := range links {
-		if l.Master != "" && !pod.IsHostEnd(name) {
-			foreign++
-		}
-	}
-	lost := 0
-	for _, e := range entries {
-		port, _ := pod.HostEnd(e.Owner.Container, e.Owner.Ifname)
-		if _, ok := links[port]; ok || !full.Subnet.Contains(e.Addr) || store.Age(e.Addr) < time.Minute {
-			continue
-		}
-		lost++
-	}
-	return max(0, lost-foreign), nil
+	return fmt.Errorf("%w: delete pods of this node, or give nodes bigger subnets (SubnetLen; percale plan)", full)
 }
 
 // explainPorts says in words that a bridge has no port left.

@@ -176,10 +176,21 @@ func TestStatus(t *testing.T) {
 		{name: "full of lost ones", env: strings.Replace(envV4, "7.1/24", "7.1/29", 1), before: func(t *testing.T, n node, c conf) {
 			n.mustAdd(t, "abc", netns.Temp(t), c)
 			for i := 3; i < 7; i++ {
-				n.writeFile(t, fmt.Sprintf("networks/pods/10.42.7.%d", i), fmt.Sprintf("lost%d\r\neth0", i))
+				lost := fmt.Sprintf("lost%d", i)
+				n.mustAdd(t, lost, netns.Temp(t), c)
+				port, _ := pod.HostEnd(lost, "eth0")
+				if out, err := n.Output("ip", "link", "del", port); err != nil {
+					t.Fatal(err, out)
+				}
 			}
 			n.age(t, "10.42.7.3", "10.42.7.4", "10.42.7.5")
 		}, code: 50, texts: []string{"subnet 10.42.7.0/29 is full: 5 of 5 used, 3 of them by sandboxes that no longer exist (percale ipam gc)"}},
+		{name: "full of another plugin's", env: strings.Replace(envV4, "7.1/24", "7.1/29", 1), before: func(t *testing.T, n node, c conf) {
+			for i := 2; i < 7; i++ {
+				n.writeFile(t, fmt.Sprintf("networks/pods/10.42.7.%d", i), fmt.Sprintf("other%d\r\neth0", i))
+			}
+			n.age(t, "10.42.7.3", "10.42.7.4", "10.42.7.5")
+		}, code: 50, texts: []string{"subnet 10.42.7.0/29 is full: 5 of 5 used: delete pods"}},
 		{name: "bridge of another subnet", env: strings.ReplaceAll(envV4, "10.42.7.1", "10.42.9.1"), before: func(t *testing.T, n node, c conf) {
 			n.mustAdd(t, "abc", netns.Temp(t), c)
 			n.writeEnv(t, envV4)

@@ -119,7 +119,7 @@ func (n node) do(t *testing.T, c call) ([]byte, error) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	cmd.Env = append(os.Environ(), asPlugin+"=1", "CNI_COMMAND="+c.command, "CNI_CONTAINERID="+c.container,
-		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_PATH=/opt/cni/bin", "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x")
+		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_PATH=/opt/cni/bin", "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=ns1;K8S_POD_NAME=x")
 	err := n.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
