@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/percale-net/percale/internal/addresses"
 	"github.com/percale-net/percale/internal/status"
 )
 
@@ -58,6 +59,9 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 	}
 	if s.PodMTU != 0 {
 		line("pods", "mtu %d", s.PodMTU)
+	}
+	for i, a := range s.Addresses {
+		line([]string{"addresses", ""}[min(i, 1)], "%s", addressUse(a, now))
 	}
 	if len(s.Sysctls) > 0 {
 		line("sysctls", "%s", strings.Join(s.Sysctls, "  "))
@@ -139,6 +143,19 @@ func guards(g status.Guards) string {
 		tunnel = fmt.Sprintf("on for %d sources", g.Origins)
 	}
 	return fmt.Sprintf("tunnel %s, %d packets refused; %d pods, %d packets refused", or(tunnel, "not yet"), g.Refused, g.Pods, g.Sum())
+}
+
+// addressUse says how far the addresses of a subnet are used.
+func addressUse(a status.Addresses, now time.Time) string {
+	u := addresses.Use{Used: a.Used, Total: a.Total}
+	text := fmt.Sprintf("%s used in %s", u.Count(), a.Subnet)
+	if a.Stale > 0 {
+		text += fmt.Sprintf(", %d of them by sandboxes that are gone", a.Stale)
+	}
+	if !a.FullAt.IsZero() {
+		text += ", full in " + addresses.Lasting(max(a.FullAt.Sub(now), 0))
+	}
+	return text
 }
 
 // repairs counts, since the start of the agent, what was undone and mended, in

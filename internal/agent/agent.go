@@ -88,9 +88,10 @@ type Agent struct {
 	seen   seen           // what the kernel loop alone remembers from round to round
 	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
 
-	guards   guards
-	bridge   atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
-	stranded atomic.Pointer[stranded]   // pods of an earlier subnet; nil: none
+	guards    guards
+	addresses addressBook
+	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
+	stranded  atomic.Pointer[stranded]   // pods of an earlier subnet; nil: none
 }
 
 // New returns an agent that does nothing yet.
@@ -108,6 +109,7 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 	a.firewall = reconcile.New("firewall", log, a.firewallRound)
 	a.guardian = reconcile.New("guards", log, a.guardRound)
 	a.guards.tunnel = guard.NewTunnel(settings.Instance())
+	a.addresses.loop = reconcile.New("addresses", log, a.addressRound)
 	return a
 }
 
@@ -169,6 +171,7 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.kernels.Run(ctx) })
 	group.Go(func() error { return a.firewall.Run(ctx) })
 	group.Go(func() error { return a.guardian.Run(ctx) })
+	group.Go(func() error { return a.addresses.loop.Run(ctx) })
 	return group.Wait()
 }
 

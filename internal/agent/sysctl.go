@@ -110,5 +110,5 @@ func (a *Agent) notes(have network.State) []string {
 	if note := a.rulesNote.Load(); note != nil && *note != "" {
 		notes = append(notes, *note)
 	}
-	return append(notes, a.guards.notes()...)
+	return append(append(notes, a.guards.notes()...), a.addressNotes()...)
 }

@@ -34,6 +34,7 @@ func TestDefaultsAreFlannels(t *testing.T) {
 		"etcd-prefix":                  "/coreos.com/network",
 		"subnet-file":                  "/run/flannel/subnet.env",
 		"subnet-lease-renew-margin":    "60",
+		"sweep-addresses":              "true",
 		"ip-masq":                      "false",
 		"ip-masq-fully-random-disable": "false",
 		"kube-subnet-mgr":              "false",

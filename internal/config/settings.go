@@ -34,6 +34,8 @@ type Settings struct {
 	StateDir    string
 	RenewMargin time.Duration // before a lease ends
 
+	SweepAddresses bool // free pod addresses of sandboxes that are gone
+
 	IPMasq                   bool
 	IPMasqFullyRandomDisable bool
 	IptablesForwardRules     bool
@@ -103,6 +105,7 @@ func defaults() Settings {
 		RunDir:                    "/run/percale",
 		StateDir:                  "/var/lib/percale",
 		RenewMargin:               time.Hour,
+		SweepAddresses:            true,
 		IptablesForwardRules:      true,
 		IptablesResync:            5 * time.Second,
 		HealthzIP:                 netip.IPv4Unspecified(),

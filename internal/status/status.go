@@ -41,6 +41,8 @@ type Status struct {
 	Guards   Guards         `json:"guards"`
 	Problems []Problem      `json:"problems"` // what is wrong now
 	Notes    []string       `json:"notes"`    // what the operator may want to know; nothing is wrong
+
+	Addresses []Addresses `json:"addresses,omitempty"` // of pods, for each of our subnets; none: not known yet
 }
 
 // A Refusal is a lease that is left out, and why.
@@ -103,6 +105,23 @@ type Firewall struct {
 	Mode   string `json:"mode,omitempty"` // nftables or iptables
 	InSync bool   `json:"inSync"`
 	Rounds
+}
+
+// Addresses is how far the pod addresses of one of our subnets are used.
+type Addresses struct {
+	Subnet  netip.Prefix  `json:"subnet"`
+	Used    uint64        `json:"used"`
+	Total   uint64        `json:"total"`           // that pods can have
+	Stale   uint64        `json:"stale"`           // of the used: by sandboxes that no longer exist
+	Resting uint64        `json:"resting"`         // of the free: freed within the last 30 seconds
+	FullAt  time.Time     `json:"fullAt,omitzero"` // at the present rate; zero: not in sight
+	Users   []AddressUser `json:"users,omitempty"` // the biggest, at most three
+}
+
+// An AddressUser is a namespace of pods, or a container.
+type AddressUser struct {
+	Name      string `json:"name"`
+	Addresses int    `json:"addresses"`
 }
 
 // A Problem is something wrong: what was seen, and since when.
