@@ -178,7 +178,7 @@ func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 // the sweep, which waits for a note that could be written.
 func (j *job) noteStore() {
 	if here, err := local.Here(); err == nil {
-		_ = j.store.Note(j.config.RunDir, here)
+		_ = local.Network{Store: j.store, SubnetFile: j.config.SubnetFile}.Note(j.config.RunDir, here)
 	}
 }
 

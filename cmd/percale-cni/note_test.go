@@ -15,7 +15,7 @@ func TestAddTellsOfTheStore(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, envDual)
 	n.mustAdd(t, "abc", netns.Temp(t), n.conf(nil))
-	var stores []local.Store
+	var stores []local.Network
 	err := n.Do(func() error {
 		here, err := local.Here()
 		if err == nil {
@@ -23,7 +23,7 @@ func TestAddTellsOfTheStore(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || len(stores) != 1 {
+	if err != nil || len(stores) != 1 || stores[0].SubnetFile != n.envPath() {
 		t.Fatalf("noted in the node's namespace: %v, %v; want one store", stores, err)
 	}
 	here, err := local.Here()

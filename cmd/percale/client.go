@@ -30,8 +30,8 @@ const patience = 5 * time.Second
 
 // get returns what the agent says at path, as JSON.
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
-	if c.output != "text" && c.output != "json" {
-		return nil, fmt.Errorf("--output %q: want text or json", c.output)
+	if _, err := c.asJSON(); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -53,6 +53,28 @@ func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("percaled answers %s to %s: is percale of the same version?", res.Status, path)
 	}
 	return io.ReadAll(res.Body)
+}
+
+// asJSON reports whether the answer is wanted as JSON.
+func (c *client) asJSON() (bool, error) {
+	if c.output != "text" && c.output != "json" {
+		return false, fmt.Errorf("--output %q: want text or json", c.output)
+	}
+	return c.output == "json", nil
+}
+
+// show prints v as JSON, or by text.
+func (c *client) show(w io.Writer, v any, text func(io.Writer)) error {
+	as, err := c.asJSON()
+	if err != nil || !as {
+		if err == nil {
+			text(w)
+		}
+		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func (c *client) explain(socket string, err error) error {

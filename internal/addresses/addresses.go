@@ -143,6 +143,15 @@ func Free(ctx context.Context, host *kernel.Conn, a Attachment) (bool, error) {
 	return a.Store.Reclaim(ctx, a.Holding, gone)
 }
 
+// Force frees the addresses of an attachment though it may be there, unless they
+// have changed hands; then it returns false.
+func Force(ctx context.Context, a Attachment) (bool, error) {
+	if err := podmasq.Del(a.Addrs); err != nil {
+		return false, err
+	}
+	return a.Store.Reclaim(ctx, a.Holding, func() (bool, error) { return true, nil })
+}
+
 // A Use is how far the addresses of one subnet are used.
 type Use struct {
 	Subnet  netip.Prefix

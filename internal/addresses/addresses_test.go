@@ -199,7 +199,7 @@ func TestSweepFreesOnlyWhatIsGone(t *testing.T) {
 		here, err = local.Here()
 		return err
 	})
-	if err := errors.Join(err, n.store.Note(n.run, here)); err != nil {
+	if err := errors.Join(err, local.Network{Store: n.store, SubnetFile: "/subnet.env"}.Note(n.run, here)); err != nil {
 		t.Fatal(err)
 	}
 	if r := n.round(t, s); !r.Known || r.Freed != nil || len(r.Attachments) != 6 {
@@ -227,7 +227,7 @@ func TestSweepLeavesOtherNamespacesAlone(t *testing.T) {
 	n.add(t, "elsewhere", time.Hour)
 	err := other.Do(func() error {
 		there, err := local.Here()
-		return errors.Join(err, n.store.Note(n.run, there))
+		return errors.Join(err, local.Network{Store: n.store, SubnetFile: "/subnet.env"}.Note(n.run, there))
 	})
 	if err != nil {
 		t.Fatal(err)

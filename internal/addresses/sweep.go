@@ -57,9 +57,13 @@ func (s *Sweeper) Round(ctx context.Context) (Round, error) {
 	if err != nil {
 		return Round{}, err
 	}
-	stores, err := local.Noted(s.RunDir, here)
-	if err != nil || len(stores) == 0 {
+	noted, err := local.Noted(s.RunDir, here)
+	if err != nil || len(noted) == 0 {
 		return Round{}, err
+	}
+	var stores []local.Store
+	for _, n := range noted {
+		stores = append(stores, n.Store)
 	}
 	v, err := Look(ctx, s.Host, stores, func(local.Store) bool { return true })
 	if err != nil {

@@ -75,7 +75,7 @@ var rules = []rule{
 
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
 	{pkg: "cmd/percale", foreign: []string{cobra}, own: []string{
-		"internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet", "subnet/ipam", "subnet/local", "subnet/sizing",
+		"internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet/ipam", "subnet/local",
 	}},
 	{pkg: "cmd/percale-cni", foreign: []string{cniLib, sys}, own: []string{
 		"network/pod", "network/kernel", "network", "network/firewall/podmasq", "network/firewall/guard", "subnet/local", "subnet/ipam", "subnet", "internal/netns",

@@ -40,9 +40,15 @@ func Here() (Place, error) {
 	return Place(fmt.Sprintf("%d:%d", st.Dev, st.Ino)), nil
 }
 
-// Note keeps in the run directory that the ports of s are made in place.
-func (s Store) Note(runDir string, place Place) error {
-	text := []byte(string(place) + "\n" + s.dir + "\n")
+// A Network is what percale-cni serves in one place.
+type Network struct {
+	Store
+	SubnetFile string // tells this node's subnets
+}
+
+// Note keeps in the run directory that the ports of n are made in place.
+func (n Network) Note(runDir string, place Place) error {
+	text := []byte(string(place) + "\n" + n.dir + "\n" + n.SubnetFile + "\n")
 	path := notePath(runDir, text)
 	if _, err := os.Lstat(path); err == nil {
 		return nil
@@ -62,10 +68,10 @@ func notePath(runDir string, text []byte) string {
 	return filepath.Join(runDir, notesDir, hex.EncodeToString(sum[:16]))
 }
 
-// Noted returns the stores whose ports are made in place, as the notes of the
+// Noted returns the networks whose ports are made in place, as the notes of the
 // run directory have it, in order. A note that is not as Note writes it is left
 // out.
-func Noted(runDir string, place Place) ([]Store, error) {
+func Noted(runDir string, place Place) ([]Network, error) {
 	names, err := os.ReadDir(filepath.Join(runDir, notesDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -73,7 +79,7 @@ func Noted(runDir string, place Place) ([]Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up where pod addresses are: %w", err)
 	}
-	var all []Store
+	var all []Network
 	for _, e := range names[:min(len(names), maxNotes)] {
 		b, err := readFile(filepath.Join(runDir, notesDir, e.Name()), maxNote)
 		if err != nil || notePath(runDir, b) != filepath.Join(runDir, notesDir, e.Name()) {
@@ -83,16 +89,16 @@ func Noted(runDir string, place Place) ([]Store, error) {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b Store) int { return strings.Compare(a.dir, b.dir) })
+	slices.SortFunc(all, func(a, b Network) int { return strings.Compare(a.dir, b.dir) })
 	return all, nil
 }
 
-func parseNote(text string, place Place) (Store, bool) {
-	of, dir, ok := strings.Cut(text, "\n")
-	dir, end := strings.CutSuffix(dir, "\n")
-	if !ok || !end || place == "" || of != string(place) {
-		return Store{}, false
+func parseNote(text string, place Place) (Network, bool) {
+	lines := strings.Split(text, "\n")
+	if len(lines) != 4 || lines[3] != "" || place == "" || lines[0] != string(place) {
+		return Network{}, false
 	}
+	dir, subnets := lines[1], lines[2]
 	s, err := NewStore(filepath.Dir(dir), filepath.Base(dir))
-	return s, err == nil && s.dir == dir
+	return Network{s, subnets}, err == nil && s.dir == dir && filepath.IsAbs(subnets)
 }

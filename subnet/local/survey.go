@@ -55,7 +55,7 @@ func (s Store) Survey() (Survey, error) {
 		switch {
 		case err != nil && isBookkeeping(e.Name()):
 		case err != nil || a.String() != e.Name() || a.Zone() != "":
-			v.Odd = append(v.Odd, Oddity{e.Name(), "not the name of an address, nor of anything else that is kept here"})
+			v.Odd = append(v.Odd, Oddity{e.Name(), "neither an address nor a file that is kept here"})
 		default:
 			if why := s.survey(a, held); why != "" {
 				v.Odd = append(v.Odd, Oddity{e.Name(), why})
@@ -188,6 +188,23 @@ func (s Store) Reclaim(ctx context.Context, h Holding, gone func() (bool, error)
 		}
 	}
 	_ = os.Remove(s.indexPath(h.Owner)) // without it, all files are read
+	return true, nil
+}
+
+// Discard frees an address whose file makes no sense, and returns false if it
+// is none such now.
+func (s Store) Discard(ctx context.Context, a netip.Addr) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if s.survey(a, make(map[Owner]*Holding)) == "" {
+		return false, nil
+	}
+	if err := os.Remove(s.path(a)); err != nil {
+		return false, fmt.Errorf("release %s: %w", a, err)
+	}
 	return true, nil
 }
 

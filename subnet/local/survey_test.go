@@ -140,7 +140,7 @@ func TestNotesAreOfOnePlace(t *testing.T) {
 	if err != nil || here == "" {
 		t.Fatalf("Here = %q, %v", here, err)
 	}
-	run, a, b := t.TempDir(), newStore(t), newStore(t)
+	run, a, b := t.TempDir(), Network{newStore(t), "/run/a.env"}, Network{newStore(t), "/run/b.env"}
 	for range 2 {
 		for _, err := range []error{a.Note(run, here), b.Note(run, here), a.Note(run, "4:1")} {
 			if err != nil {
@@ -148,7 +148,7 @@ func TestNotesAreOfOnePlace(t *testing.T) {
 			}
 		}
 	}
-	if err := os.WriteFile(filepath.Join(run, notesDir, "forged"), []byte(string(here)+"\n/etc/x\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(run, notesDir, "forged"), []byte(string(here)+"\n/etc/x\n/y\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for place, want := range map[Place]int{here: 2, "4:1": 1, "4:2": 0, "": 0} {
@@ -168,12 +168,12 @@ func TestNotesAreOfOnePlace(t *testing.T) {
 }
 
 func FuzzParseNote(f *testing.F) {
-	f.Add("4:1\n/var/lib/cni/networks/cbr0\n", "4:1")
-	f.Add("\n/\n", "")
-	f.Add("4:1\n/a/../b\n", "4:1")
+	f.Add("4:1\n/var/lib/cni/networks/cbr0\n/run/flannel/subnet.env\n", "4:1")
+	f.Add("\n/\n/\n", "")
+	f.Add("4:1\n/a/../b\n/c\n", "4:1")
 	f.Fuzz(func(t *testing.T, text, place string) {
-		if s, ok := parseNote(text, Place(place)); ok && place+"\n"+s.dir+"\n" != text {
-			t.Errorf("parseNote(%q, %q) = %q; want what was noted", text, place, s.dir)
+		if n, ok := parseNote(text, Place(place)); ok && place+"\n"+n.dir+"\n"+n.SubnetFile+"\n" != text {
+			t.Errorf("parseNote(%q, %q) = %+v; want what was noted", text, place, n)
 		}
 	})
 }
