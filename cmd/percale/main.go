@@ -53,6 +53,6 @@ func command() *cobra.Command {
 	c := &client{}
 	root.PersistentFlags().StringVar(&c.runDir, "run-dir", "/run/percale", "run directory of the agent to ask")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "text", "form of the answer: text or json")
-	root.AddCommand(statusCommand(c), peersCommand(c), ipamCommand(c))
+	root.AddCommand(statusCommand(c), peersCommand(c), ipamCommand(c), planCommand(c))
 	return root
 }

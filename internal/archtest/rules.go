@@ -34,6 +34,7 @@ const (
 var rules = []rule{
 	{pkg: "subnet", pure: true},
 	{pkg: "subnet/ipam", pure: true},
+	{pkg: "subnet/sizing", pure: true, own: []string{"subnet/ipam"}},
 	{pkg: "subnet/local", own: []string{"subnet", "subnet/ipam"}, foreign: []string{sys}},
 	{pkg: "subnet/storetest", own: []string{"subnet"}},
 	{pkg: "subnet/etcd", own: []string{"subnet"}, foreign: []string{etcd, grpc, sync}},
@@ -75,7 +76,7 @@ var rules = []rule{
 
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
 	{pkg: "cmd/percale", foreign: []string{cobra}, own: []string{
-		"internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet/ipam", "subnet/local",
+		"internal/config", "internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet/ipam", "subnet/local", "subnet/sizing",
 	}},
 	{pkg: "cmd/percale-cni", foreign: []string{cniLib, sys}, own: []string{
 		"network/pod", "network/kernel", "network", "network/firewall/podmasq", "network/firewall/guard", "subnet/local", "subnet/ipam", "subnet", "internal/netns",
