@@ -15,8 +15,12 @@ import (
 	"github.com/percale-net/percale/subnet/ipam"
 )
 
-// addressPeriod is how often pod addresses are counted.
-const addressPeriod = time.Minute
+// addressPeriod is how often pod addresses are counted, and notePeriod how often
+// the agent looks whether there are any.
+const (
+	addressPeriod = time.Minute
+	notePeriod    = 5 * time.Second
+)
 
 // An addressBook is what the address loop remembers, alone but for the notes.
 type addressBook struct {
@@ -46,6 +50,9 @@ func (a *Agent) addressRound(ctx context.Context) (time.Duration, error) {
 		s.Addresses = uses
 		s.Fault("addresses", errors.Join(err, full), time.Now())
 	})
+	if !r.Known {
+		return notePeriod, err
+	}
 	return addressPeriod, err
 }
 
