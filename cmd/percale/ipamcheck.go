@@ -88,13 +88,16 @@ func (s *scene) check() checked {
 	}
 	for _, o := range s.Odd {
 		path := filepath.Join(o.Store.Dir(), o.Name)
-		remedy := "look at it, and remove it: " + path
-		if addr, err := netip.ParseAddr(o.Name); err == nil {
-			remedy = "percale ipam release --force " + addr.String()
-		}
-		add("odd", path+": "+o.Why, "", remedy)
+		add("odd", path+": "+o.Why, "", remedyOf(o, path))
 	}
 	return c
+}
+
+func remedyOf(o addresses.Odd, path string) string {
+	if addr, err := netip.ParseAddr(o.Name); err == nil {
+		return "percale ipam release --force " + addr.String()
+	}
+	return "look at it, and remove it: " + path
 }
 
 // inOneFamily returns how many addresses there are of the family with most.
