@@ -88,7 +88,7 @@ func TestEarlierConfigurationLeavesNothing(t *testing.T) {
 		{"VNI and port", otherVNI, "vxlan", `flannel(-v6)?\.1\b`, `flannel(-v6)?\.7\b`},
 		{"host-gw", hostGW, "host-gw", `flannel`, `via (192\.168\.77|fd77:).* proto 112`},
 		{"direct routes", direct, "vxlan", `dev flannel\S+ .*proto 112`, `via (192\.168\.77|fd77:).* proto 112`},
-		{"iptables", iptables, "vxlan", `^nft.* table percale\b`, `PERCALE-`},
+		{"iptables", iptables, "vxlan", `^nft.* table percale `, `PERCALE-`},
 	} {
 		configure(t, v.lab, step.conf)
 		works(t, v.lab, step.backend, regexp.MustCompile(step.gone))

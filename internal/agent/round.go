@@ -115,6 +115,7 @@ func (a *Agent) networks() []netip.Prefix {
 // A result is what a round did and found.
 type result struct {
 	began   time.Time
+	self    backend.Self // what the plan was made of
 	plan    backend.Plan
 	bridge  bridgePlan
 	refused []subnet.Refusal
@@ -134,35 +135,66 @@ type result struct {
 }
 
 // applyPlan plans, reads, compares and writes, until there is nothing to write.
-func (a *Agent) applyPlan(ctx context.Context, v view) (r result) {
-	self := a.self(v)
-	for _, addr := range a.seen.addresses {
-		self.Locals = append(self.Locals, addr.Prefix.Addr())
+func (a *Agent) applyPlan(ctx context.Context, v view) result {
+	r := a.makePlan(ctx, v)
+	for try := 1; ; try++ {
+		if r.err != nil {
+			return r
+		}
+		r.leftErr = a.own(r.plan.State)
+		a.admit(r.plan.Peers, r.add) // before there is a way to them
+		r.err = a.apply(ctx, &r)
+		if !errors.Is(r.err, errLinksMoved) || try == maxPasses {
+			break
+		}
+		r = a.makePlan(ctx, v)
 	}
-	if self.Links, r.err = a.kernel.Links(ctx); r.err != nil {
+	a.dismiss() // after there is none
+	if ownDevicesStand(r.err) {
+		r.envErr = a.writeEnv(v, r.self)
+	}
+	return r
+}
+
+// makePlan decides what the kernel must hold.
+func (a *Agent) makePlan(ctx context.Context, v view) (r result) {
+	r.self = a.self(v)
+	for _, addr := range a.seen.addresses {
+		r.self.Locals = append(r.self.Locals, addr.Prefix.Addr())
+	}
+	if r.self.Links, r.err = a.kernel.Links(ctx); r.err != nil {
 		r.err = fmt.Errorf("read links: %w", r.err)
 		return r
 	}
 	var peers []subnet.Lease
-	peers, r.refused = subnet.Screen(self.Pools, v.lease, v.snapshot.Leases)
-	if r.plan, r.err = backend.MakePlan(a.backend, self, peers); r.err != nil {
+	peers, r.refused = subnet.Screen(r.self.Pools, v.lease, v.snapshot.Leases)
+	if r.plan, r.err = backend.MakePlan(a.backend, r.self, peers); r.err != nil {
 		return r
 	}
 	a.addForwarding(r.plan.State, v.uplink)
-	a.addBlackholes(r.plan.State, self)
+	a.addBlackholes(r.plan.State, r.self)
 	r.add = !v.synced
-	r.bridge = a.planBridge(v, self)
+	r.bridge = a.planBridge(v, r.self)
 	if b, ok := a.backend.(interface{ Notes(backend.Self) []string }); ok {
-		r.notes = b.Notes(self)
-	}
-	r.leftErr = a.own(r.plan.State)
-	a.admit(r.plan.Peers, r.add) // before there is a way to them
-	r.err = a.apply(ctx, &r)
-	a.dismiss() // after there is none
-	if ownDevicesStand(r.err) {
-		r.envErr = a.writeEnv(v, self)
+		r.notes = b.Notes(r.self)
 	}
 	return r
+}
+
+// errLinksMoved says that the plan is of links that are others by now: one that
+// it adopts is gone, or one of a name that it uses has come.
+var errLinksMoved = errors.New("links change too fast to plan by")
+
+// moved reports whether the links of the plan are others now than when it was
+// made.
+func (r *result) moved() bool {
+	for name := range r.plan.State.Links {
+		was, is := r.self.Links[name], r.have.Links[name]
+		if was.Kind != is.Kind || was.VXLAN.VNI != is.VXLAN.VNI || was.VXLAN.Port != is.VXLAN.Port {
+			return true
+		}
+	}
+	return false
 }
 
 // apply makes the kernel hold the plan of r, and notes what it changed.
@@ -173,6 +205,9 @@ func (a *Agent) apply(ctx context.Context, r *result) (err error) {
 		r.have, err = a.kernel.Read(ctx, scope)
 		if err != nil {
 			return fmt.Errorf("read kernel: %w", err)
+		}
+		if len(done) == 0 && r.moved() {
+			return errLinksMoved
 		}
 		waiting := network.Adopt(r.have, r.plan.State)
 		r.bridge, r.bridgeErr = r.bridge.look(r.have.Links), nil

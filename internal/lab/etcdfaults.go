@@ -16,7 +16,7 @@ import (
 
 // PauseEtcd stops the lab's etcd where it stands: connections stay open, and
 // nothing answers.
-func (l *Lab) PauseEtcd() error { return l.process(etcdRole).send(unix.SIGSTOP) }
+func (l *Lab) PauseEtcd() error { return l.process(etcdRole).pause() }
 
 // ResumeEtcd lets a paused etcd go on.
 func (l *Lab) ResumeEtcd() error { return l.process(etcdRole).send(unix.SIGCONT) }

@@ -192,7 +192,7 @@ func (a *Agent) Start() error {
 
 // Pause stops the agent where it stands, as a machine that is starved of time
 // does.
-func (a *Agent) Pause() error { return a.node.lab.process(a.role()).send(unix.SIGSTOP) }
+func (a *Agent) Pause() error { return a.node.lab.process(a.role()).pause() }
 
 // Resume lets a paused agent go on.
 func (a *Agent) Resume() error { return a.node.lab.process(a.role()).send(unix.SIGCONT) }

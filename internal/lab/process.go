@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -105,6 +107,42 @@ func (p Process) signal(ctx context.Context, sig unix.Signal) error {
 		return fmt.Errorf("signal process %d: %w", p.PID, err)
 	}
 	return waitExit(ctx, fd)
+}
+
+// pause stops the process until SIGCONT, and waits until all of it stands
+// still.
+func (p Process) pause() error {
+	if err := p.send(unix.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		still, err := p.still()
+		if err != nil || still {
+			return err
+		}
+		runtime.Gosched()
+	}
+}
+
+// still reports whether each thread of the process is stopped.
+func (p Process) still() (bool, error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID))
+	if err != nil || len(tasks) == 0 {
+		return false, errors.Join(os.ErrProcessDone, err)
+	}
+	for _, task := range tasks {
+		stat, err := os.ReadFile(task)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return false, fmt.Errorf("read state of process %d: %w", p.PID, err)
+		}
+		if !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // send sends sig and waits for nothing. That the process is gone is an error.
