@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/percale-net/percale/backend"
@@ -27,18 +28,25 @@ const (
 	partTunnel = "tunnel" // they drop what a peer sends
 )
 
+// lookEvery is how often the tunnel's guard is read although no event told of a
+// change. It has two entries per peer, and nf_tables tells of each change.
+const lookEvery = 5 * time.Minute
+
 // guards are what the guard loop and the kernel loop share.
 type guards struct {
 	tunnel *guard.Tunnel
 	pods   guard.Pods      // of the guard loop alone
 	ports  map[string]bool // of pods, in its last round
 
-	mu    sync.Mutex // guards all following fields, and what is written of the tunnel
-	wish  tunnelWish
-	next  tunnelWish // after routes are as planned
-	err   error      // of the last Admit
-	noted []string
-	known bool // what was there before the first round of the guard loop is no repair
+	touched atomic.Bool // the tunnel's guard may be another than wished
+
+	mu     sync.Mutex // guards all following fields, and what is written of the tunnel
+	looked time.Time  // at all of the tunnel's guard, last
+	wish   tunnelWish
+	next   tunnelWish // after routes are as planned
+	err    error      // of the last Admit
+	noted  []string
+	known  bool // what was there before the first round of the guard loop is no repair
 }
 
 // A tunnelWish is whom to take tunnel packets of.
@@ -117,12 +125,17 @@ func (a *Agent) dismiss() {
 	g.wish = g.next
 	g.mu.Unlock()
 	if !same {
-		a.guardian.Kick()
+		a.touchGuards()
 	}
 }
 
 func (a *Agent) watchGuards(ctx context.Context) error {
-	return a.guards.tunnel.Watch(ctx, a.guardian.Kick)
+	return a.guards.tunnel.Watch(ctx, a.touchGuards)
+}
+
+func (a *Agent) touchGuards() {
+	a.guards.touched.Store(true)
+	a.guardian.Kick()
 }
 
 // guardRound makes the kernel guard the tunnel and the pods that are there.
@@ -206,7 +219,10 @@ func (g *guards) syncTunnel() (w tunnelWish, undone []string, err error) {
 	case w.off != "":
 		_, err := g.tunnel.Clear()
 		return w, nil, err
+	case !g.touched.Swap(false) && g.err == nil && time.Since(g.looked) < lookEvery:
+		return w, nil, nil
 	}
+	g.looked = time.Now()
 	changed, err := g.tunnel.Sync(w.rules, w.origins, w.keep)
 	g.err = err
 	// What is not wanted any more is no repair: a peer went.
