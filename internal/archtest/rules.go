@@ -45,9 +45,10 @@ var rules = []rule{
 	{pkg: "network/pod", pure: true, own: []string{"network"}},
 	{pkg: "network/owned", pure: true, own: []string{"network"}},
 	{pkg: "network/firewall", pure: true, own: []string{"network"}},
-	{pkg: "network/firewall/nftables", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
+	{pkg: "network/firewall/nftables", own: []string{"network/firewall", "network/firewall/nfattr"}, foreign: []string{nftables, nfsocket, sys}},
+	{pkg: "network/firewall/nfattr", foreign: []string{sys}},
 	{pkg: "network/firewall/podmasq", own: []string{"network/firewall"}, foreign: []string{nftables, nfsocket, sys}},
-	{pkg: "network/firewall/guard", own: []string{"network/firewall", "network/pod"}, foreign: []string{nftables, nfsocket, sys}},
+	{pkg: "network/firewall/guard", own: []string{"network/firewall", "network/firewall/nfattr", "network/pod"}, foreign: []string{nftables, nfsocket, sys}},
 	{pkg: "network/firewall/iptables", own: []string{"network/firewall"}, foreign: []string{iptables, sync, sys}},
 	{pkg: "network/kernel", own: []string{"network", "network/uplink", "internal/netns"}, foreign: []string{netlink, sys}},
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network/firewall"
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 // A Drop is a chain of others that drops what is forwarded from and to pods,
@@ -93,9 +94,9 @@ func help(g gate, pods netip.Prefix) string {
 func byChain(rules [][]byte, table string) map[string][][]byte {
 	out := make(map[string][][]byte)
 	for _, b := range rules {
-		if word(find(b, unix.NFTA_RULE_TABLE)) == table {
-			name := word(find(b, unix.NFTA_RULE_CHAIN))
-			out[name] = append(out[name], find(b, unix.NFTA_RULE_EXPRESSIONS))
+		if word(nfattr.Find(b, unix.NFTA_RULE_TABLE)) == table {
+			name := word(nfattr.Find(b, unix.NFTA_RULE_CHAIN))
+			out[name] = append(out[name], nfattr.Find(b, unix.NFTA_RULE_EXPRESSIONS))
 		}
 	}
 	return out
@@ -124,8 +125,8 @@ func lets(rules map[string][][]byte, chain string, networks []netip.Prefix) bool
 
 // expressions decodes a rule. What our own rules do not have is left out.
 func expressions(rule []byte) (out []expr.Any) {
-	for _, e := range attributes(rule) {
-		if known := decodeExpr(word(find(e, unix.NFTA_EXPR_NAME)), find(e, unix.NFTA_EXPR_DATA)); known != nil {
+	for _, e := range nfattr.All(rule) {
+		if known := decodeExpr(word(nfattr.Find(e, unix.NFTA_EXPR_NAME)), nfattr.Find(e, unix.NFTA_EXPR_DATA)); known != nil {
 			out = append(out, known)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network/firewall"
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 // text returns what the kernel shows of a rule of ours in the gate.
@@ -39,10 +40,10 @@ func (g gate) exprs(r firewall.Rule) []expr.Any {
 
 // decodeGateRule decodes a rule of others, or of ours, in a gate.
 func decodeGateRule(b []byte, mark string) rule {
-	list := find(b, unix.NFTA_RULE_EXPRESSIONS)
+	list := nfattr.Find(b, unix.NFTA_RULE_EXPRESSIONS)
 	says, _ := saying(b)
 	r := rule{text: decodeRule(b), ours: strings.HasPrefix(says, mark), effect: effectOf(list)}
-	if h := find(b, unix.NFTA_RULE_HANDLE); len(h) == 8 {
+	if h := nfattr.Find(b, unix.NFTA_RULE_HANDLE); len(h) == 8 {
 		r.handle = binary.BigEndian.Uint64(h)
 	}
 	return r
@@ -51,14 +52,14 @@ func decodeGateRule(b []byte, mark string) rule {
 // saying returns the comment of a rule: the one that nft and we write, or the
 // one that iptables writes, as a match of its own.
 func saying(rule []byte) (comment string, ok bool) {
-	for data := find(rule, unix.NFTA_RULE_USERDATA); len(data) >= 2 && len(data) >= 2+int(data[1]); data = data[2+int(data[1]):] {
+	for data := nfattr.Find(rule, unix.NFTA_RULE_USERDATA); len(data) >= 2 && len(data) >= 2+int(data[1]); data = data[2+int(data[1]):] {
 		if data[0] == byte(userdata.TypeComment) {
 			return word(data[2 : 2+int(data[1])]), true
 		}
 	}
-	for _, e := range attributes(find(rule, unix.NFTA_RULE_EXPRESSIONS)) {
+	for _, e := range nfattr.All(nfattr.Find(rule, unix.NFTA_RULE_EXPRESSIONS)) {
 		if name, data := named(e); name == "match comment" {
-			text, _, _ := bytes.Cut(find(data, unix.NFTA_MATCH_INFO), []byte{0})
+			text, _, _ := bytes.Cut(nfattr.Find(data, unix.NFTA_MATCH_INFO), []byte{0})
 			return string(text), true
 		}
 	}
@@ -68,9 +69,9 @@ func saying(rule []byte) (comment string, ok bool) {
 // named returns what kind an expression is of, and its attributes. Those that
 // iptables brings along have its name for them behind ours.
 func named(e []byte) (name string, data []byte) {
-	name, data = word(find(e, unix.NFTA_EXPR_NAME)), find(e, unix.NFTA_EXPR_DATA)
+	name, data = word(nfattr.Find(e, unix.NFTA_EXPR_NAME)), nfattr.Find(e, unix.NFTA_EXPR_DATA)
 	if name == "match" || name == "target" {
-		name += " " + word(find(data, unix.NFTA_MATCH_NAME)) // as NFTA_TARGET_NAME
+		name += " " + word(nfattr.Find(data, unix.NFTA_MATCH_NAME)) // as NFTA_TARGET_NAME
 	}
 	return name, data
 }
@@ -80,7 +81,7 @@ func named(e []byte) (name string, data []byte) {
 func effectOf(list []byte) effect {
 	var out effect
 	some, loaded := false, false // whether it is for some packets only; whether a family was loaded last
-	for _, e := range attributes(list) {
+	for _, e := range nfattr.All(list) {
 		name, data := named(e)
 		asked := loaded
 		loaded = false
@@ -107,7 +108,7 @@ func effectOf(list []byte) effect {
 			}
 		case "lookup":
 			some = true
-			if find(data, unix.NFTA_LOOKUP_DREG) != nil {
+			if nfattr.Find(data, unix.NFTA_LOOKUP_DREG) != nil {
 				out.then = decides // a verdict map
 			}
 		default:

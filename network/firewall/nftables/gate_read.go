@@ -9,6 +9,8 @@ import (
 
 	nft "github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 // Flags of a table.
@@ -59,8 +61,8 @@ func (f *Firewall) heads(socket *os.File, fam tables) ([]gate, error) {
 	}
 	flags := make(map[string]uint32)
 	for _, b := range found {
-		name := word(find(b, unix.NFTA_TABLE_NAME))
-		flags[name] = number(find(b, unix.NFTA_TABLE_FLAGS))
+		name := word(nfattr.Find(b, unix.NFTA_TABLE_NAME))
+		flags[name] = number(nfattr.Find(b, unix.NFTA_TABLE_FLAGS))
 		f.flannel = append(f.flannel, flannelTable(fam, name)...)
 	}
 	chains, err := ask(socket, query{family: fam.proto, kind: unix.NFT_MSG_GETCHAIN, dump: true})
@@ -69,7 +71,7 @@ func (f *Firewall) heads(socket *os.File, fam tables) ([]gate, error) {
 	}
 	var out []gate
 	for _, b := range chains { // of others there may be very many
-		table, name, policy := word(find(b, unix.NFTA_CHAIN_TABLE)), word(find(b, unix.NFTA_CHAIN_NAME)), find(b, unix.NFTA_CHAIN_POLICY)
+		table, name, policy := word(nfattr.Find(b, unix.NFTA_CHAIN_TABLE)), word(nfattr.Find(b, unix.NFTA_CHAIN_NAME)), nfattr.Find(b, unix.NFTA_CHAIN_POLICY)
 		f.flannel = append(f.flannel, flannelChain(fam, table, name)...)
 		if !forwards(b) || fam.proto == unix.NFPROTO_INET && table == f.table {
 			continue
@@ -86,7 +88,7 @@ func (f *Firewall) heads(socket *os.File, fam tables) ([]gate, error) {
 
 // forwards reports whether a chain is one at the forward hook.
 func forwards(chain []byte) bool {
-	hook := find(find(chain, unix.NFTA_CHAIN_HOOK), unix.NFTA_HOOK_HOOKNUM)
+	hook := nfattr.Find(nfattr.Find(chain, unix.NFTA_CHAIN_HOOK), unix.NFTA_HOOK_HOOKNUM)
 	return len(hook) == 4 && number(hook) == unix.NF_INET_FORWARD
 }
 
@@ -101,7 +103,7 @@ func (f *Firewall) rules(socket *os.File, g gate, chain string) ([]rule, error) 
 	}
 	var out []rule
 	for _, b := range found {
-		if word(find(b, unix.NFTA_RULE_TABLE)) == g.table && word(find(b, unix.NFTA_RULE_CHAIN)) == chain {
+		if word(nfattr.Find(b, unix.NFTA_RULE_TABLE)) == g.table && word(nfattr.Find(b, unix.NFTA_RULE_CHAIN)) == chain {
 			out = append(out, decodeGateRule(b, markOf(f.table)))
 		}
 	}

@@ -25,7 +25,7 @@ const (
 func withIPTables(t *testing.T) (f *Firewall, run func(line string) string) {
 	t.Helper()
 	if _, err := exec.LookPath("iptables-nft"); err != nil {
-		t.Skipf("%v: apt-get install iptables", err)
+		t.Fatalf("%v: apt-get install iptables", err)
 	}
 	ns := netns.Temp(t)
 	f, err := Open(ns.Path(), "percale")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 // A hearing is what Watch and Sync tell each other.
@@ -94,8 +96,8 @@ func (f *Firewall) note(m syscall.NetlinkMessage) {
 		return
 	}
 	gen := m.Data[genHeader:]
-	if name := strings.Map(printable, word(find(gen, unix.NFTA_GEN_PROC_NAME))); name != "" {
-		f.heard.meddler = meddler{name: name, pid: int(number(find(gen, unix.NFTA_GEN_PROC_PID))), at: time.Now()}
+	if name := strings.Map(printable, word(nfattr.Find(gen, unix.NFTA_GEN_PROC_NAME))); name != "" {
+		f.heard.meddler = meddler{name: name, pid: int(number(nfattr.Find(gen, unix.NFTA_GEN_PROC_PID))), at: time.Now()}
 	}
 }
 
@@ -116,7 +118,7 @@ func (f *Firewall) concerns(m syscall.NetlinkMessage) bool {
 	proto, attrs := m.Data[0], m.Data[genHeader:]
 	// Attribute 1 names the table in messages about tables, chains, rules,
 	// sets, elements, objects and flow tables alike.
-	table := word(find(attrs, unix.NFTA_TABLE_NAME))
+	table := word(nfattr.Find(attrs, unix.NFTA_TABLE_NAME))
 	if proto == unix.NFPROTO_INET && table == f.table {
 		return true
 	}
@@ -127,9 +129,9 @@ func (f *Firewall) concerns(m syscall.NetlinkMessage) bool {
 		return f.heard.gates[gateName{proto, table, ""}]
 	case unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_DELCHAIN:
 		routed := proto == unix.NFPROTO_IPV4 || proto == unix.NFPROTO_IPV6 || proto == unix.NFPROTO_INET
-		return routed && forwards(attrs) || f.heard.gates[gateName{proto, table, word(find(attrs, unix.NFTA_CHAIN_NAME))}]
+		return routed && forwards(attrs) || f.heard.gates[gateName{proto, table, word(nfattr.Find(attrs, unix.NFTA_CHAIN_NAME))}]
 	case unix.NFT_MSG_NEWRULE, unix.NFT_MSG_DELRULE:
-		return f.heard.gates[gateName{proto, table, word(find(attrs, unix.NFTA_RULE_CHAIN))}]
+		return f.heard.gates[gateName{proto, table, word(nfattr.Find(attrs, unix.NFTA_RULE_CHAIN))}]
 	}
 	return false
 }

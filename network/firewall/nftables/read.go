@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	nft "github.com/google/nftables"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network/firewall"
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 // A content is our table in a form that can be compared: the same whether it
@@ -84,15 +84,15 @@ func readOnce(f *os.File, table string) (*content, error) {
 	}
 	c := content{chains: make(map[string]chain)}
 	for _, t := range tables {
-		c.flags = number(find(t, unix.NFTA_TABLE_FLAGS))
+		c.flags = number(nfattr.Find(t, unix.NFTA_TABLE_FLAGS))
 	}
 	chains, err := ask(f, query{family: unix.NFPROTO_INET, kind: unix.NFT_MSG_GETCHAIN, dump: true})
 	if err != nil {
 		return nil, fmt.Errorf("read chains: %w", err)
 	}
 	for _, b := range chains {
-		if word(find(b, unix.NFTA_CHAIN_TABLE)) == table {
-			c.chains[word(find(b, unix.NFTA_CHAIN_NAME))] = chain{head: decodeHead(b)}
+		if word(nfattr.Find(b, unix.NFTA_CHAIN_TABLE)) == table {
+			c.chains[word(nfattr.Find(b, unix.NFTA_CHAIN_NAME))] = chain{head: decodeHead(b)}
 		}
 	}
 	rules, err := ask(f, query{
@@ -102,8 +102,8 @@ func readOnce(f *os.File, table string) (*content, error) {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	for _, b := range rules {
-		name := word(find(b, unix.NFTA_RULE_CHAIN))
-		if ch, ok := c.chains[name]; ok && word(find(b, unix.NFTA_RULE_TABLE)) == table {
+		name := word(nfattr.Find(b, unix.NFTA_RULE_CHAIN))
+		if ch, ok := c.chains[name]; ok && word(nfattr.Find(b, unix.NFTA_RULE_TABLE)) == table {
 			ch.rules = append(ch.rules, decodeRule(b))
 			c.chains[name] = ch
 		}
@@ -118,7 +118,7 @@ func generation(f *os.File) (uint32, error) {
 	if err != nil || len(gens) == 0 {
 		return 0, fmt.Errorf("read ruleset generation: %w", err)
 	}
-	return number(find(gens[0], unix.NFTA_GEN_ID)), nil
+	return number(nfattr.Find(gens[0], unix.NFTA_GEN_ID)), nil
 }
 
 func head(kind string, hook, priority, policy uint32) string {
@@ -134,26 +134,26 @@ func head(kind string, hook, priority, policy uint32) string {
 }
 
 func decodeHead(b []byte) string {
-	hook := find(b, unix.NFTA_CHAIN_HOOK)
+	hook := nfattr.Find(b, unix.NFTA_CHAIN_HOOK)
 	if hook == nil {
 		return "no hook"
 	}
-	return head(word(find(b, unix.NFTA_CHAIN_TYPE)), number(find(hook, unix.NFTA_HOOK_HOOKNUM)),
-		number(find(hook, unix.NFTA_HOOK_PRIORITY)), number(find(b, unix.NFTA_CHAIN_POLICY)))
+	return head(word(nfattr.Find(b, unix.NFTA_CHAIN_TYPE)), number(nfattr.Find(hook, unix.NFTA_HOOK_HOOKNUM)),
+		number(nfattr.Find(hook, unix.NFTA_HOOK_PRIORITY)), number(nfattr.Find(b, unix.NFTA_CHAIN_POLICY)))
 }
 
 func decodeRule(b []byte) string {
 	var list []expr.Any
 	var other []string
-	for _, e := range attributes(find(b, unix.NFTA_RULE_EXPRESSIONS)) {
-		name, data := word(find(e, unix.NFTA_EXPR_NAME)), find(e, unix.NFTA_EXPR_DATA)
+	for _, e := range nfattr.All(nfattr.Find(b, unix.NFTA_RULE_EXPRESSIONS)) {
+		name, data := word(nfattr.Find(e, unix.NFTA_EXPR_NAME)), nfattr.Find(e, unix.NFTA_EXPR_DATA)
 		if known := decodeExpr(name, data); known != nil {
 			list = append(list, known)
 		} else {
 			other = append(other, fmt.Sprintf("%s %x", name, data))
 		}
 	}
-	return form(list, find(b, unix.NFTA_RULE_USERDATA)) + strings.Join(other, " ")
+	return form(list, nfattr.Find(b, unix.NFTA_RULE_USERDATA)) + strings.Join(other, " ")
 }
 
 // decodeExpr decodes the expressions that our own rules have, and returns nil
@@ -176,13 +176,13 @@ func decodeExpr(name string, data []byte) expr.Any {
 	case "counter":
 		return new(expr.Counter) // whatever it has counted
 	case "immediate":
-		verdict := find(find(data, unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
+		verdict := nfattr.Find(nfattr.Find(data, unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
 		if verdict == nil {
 			return nil
 		}
 		return &expr.Verdict{
-			Kind:  expr.VerdictKind(int32(number(find(verdict, unix.NFTA_VERDICT_CODE)))),
-			Chain: word(find(verdict, unix.NFTA_VERDICT_CHAIN)),
+			Kind:  expr.VerdictKind(int32(number(nfattr.Find(verdict, unix.NFTA_VERDICT_CODE)))),
+			Chain: word(nfattr.Find(verdict, unix.NFTA_VERDICT_CHAIN)),
 		}
 	default:
 		return nil
@@ -201,16 +201,6 @@ func form(list []expr.Any, comment []byte) string {
 	}
 	fmt.Fprintf(&b, "%x ", comment)
 	return b.String()
-}
-
-// find returns the first attribute of a kind, nil if there is none.
-func find(b []byte, kind uint16) []byte {
-	for k, v := range attributes(b) {
-		if k == kind {
-			return slices.Clip(v)
-		}
-	}
-	return nil
 }
 
 // number and word decode attributes; what is none is 0 and "".

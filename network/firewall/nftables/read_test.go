@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/percale-net/percale/network/firewall"
+	"github.com/percale-net/percale/network/firewall/nfattr"
 )
 
 func TestCompareTables(t *testing.T) {
@@ -80,7 +81,7 @@ func FuzzAttributes(f *testing.F) {
 	f.Add([]byte{}, "")
 	f.Fuzz(func(t *testing.T, b []byte, s string) {
 		size := 0
-		for _, v := range attributes(b) {
+		for _, v := range nfattr.All(b) {
 			size += unix.SizeofNlAttr + len(v)
 		}
 		if size > len(b) {
@@ -107,7 +108,7 @@ func FuzzAttributes(f *testing.F) {
 			decodeExpr(name, b)
 		}
 		if len(s) < 1000 && word([]byte(s)) == s {
-			if got := word(find(text(7, s), 7)); got != s {
+			if got := word(nfattr.Find(text(7, s), 7)); got != s {
 				t.Errorf("text %q is read back as %q", s, got)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"syscall"
 	"time"
@@ -123,24 +122,6 @@ func answer(m syscall.NetlinkMessage) (done bool, err error) {
 		return true, errno
 	}
 	return true, nil
-}
-
-// attributes passes the netlink attributes in b, without flags and padding. It
-// stops at what is none.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofNlAttr {
-			n := int(binary.NativeEndian.Uint16(b))
-			if n < unix.SizeofNlAttr || n > len(b) {
-				return
-			}
-			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if !yield(kind, b[unix.SizeofNlAttr:n]) {
-				return
-			}
-			b = b[min((n+3)&^3, len(b)):]
-		}
-	}
 }
 
 // text encodes one attribute that is a string.

@@ -161,7 +161,7 @@ func TestLastMeddler(t *testing.T) {
 		t.Errorf("after our own change, LastMeddler = %q, %d, %v; want none", name, pid, at)
 	}
 	if _, err := exec.LookPath("iptables-nft"); err != nil {
-		t.Skipf("%v: apt-get install iptables", err)
+		t.Fatalf("%v: apt-get install iptables", err)
 	}
 	hear(func(*nft.Conn) {
 		if _, err := ns.Output("iptables-nft", "-P", "FORWARD", "DROP"); err != nil {
