@@ -22,17 +22,17 @@ import (
 type blow struct {
 	name     string
 	restarts bool   // the agent
-	unleases bool   // the node; where leases of others go at the same time, an agent must doubt etcd for minutes
 	like     string // of this fault: as long as that is not healed, no blow either
 	deal     func(context.Context, *struck) error
 }
 
 // A struck is the node that a blow is dealt to, and the chance by which it is.
 type struck struct {
-	lab  *lab.Lab
-	node *lab.Node
-	rand *rand.Rand
-	etcd *sync.Mutex // held while etcd is away
+	lab    *lab.Lab
+	node   *lab.Node
+	rand   *rand.Rand
+	etcd   *sync.Mutex // held while etcd is away
+	leases *sync.Mutex // held while leases change
 }
 
 const (
@@ -66,7 +66,7 @@ var blows = []blow{
 	{name: "subnet.env deleted", deal: func(_ context.Context, s *struck) error { return remove(s.node.Agent(0).SubnetFile()) }},
 	{name: "uplink unplugged", deal: commands("switch link set dev UPLINK down", "", "switch link set dev UPLINK up")},
 	{name: "uplink's MTU", deal: commands("ip link set dev eth0 mtu 1400", "", "ip link set dev eth0 mtu 1500")},
-	{name: "own lease deleted", unleases: true, deal: dropLease},
+	{name: "own lease deleted", deal: dropLease},
 	{name: "etcd stopped", deal: withoutEtcd((*lab.Lab).StopEtcd, (*lab.Lab).StartEtcd)},
 	{name: "etcd paused", deal: withoutEtcd(
 		func(l *lab.Lab, _ context.Context) error { return l.PauseEtcd() },
@@ -186,17 +186,58 @@ func settingOff(paths ...string) func(context.Context, *struck) error {
 	}
 }
 
-// dropLease deletes the node's lease.
+// dropLease deletes the node's lease, and waits until it is back. No other lease
+// changes meanwhile: an agent that sees others go together with its own must
+// doubt etcd, for minutes.
 func dropLease(ctx context.Context, s *struck) error {
+	s.leases.Lock()
+	defer s.leases.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, blowMost)
 	defer cancel()
 	return withEtcd(ctx, s.lab, func(ctx context.Context, c *clientv3.Client) error {
-		kv, err := leaseOf(ctx, c, s.lab, s.node.Name())
-		if err == nil {
-			_, err = c.Delete(ctx, string(kv.Key))
+		err := soon(ctx, func() error {
+			all, err := leases(ctx, c, s.lab)
+			if err != nil {
+				return err
+			}
+			st, err := s.node.Agent(0).Status(ctx)
+			if err == nil && st.Peers.Wanted != len(all)-1 {
+				err = fmt.Errorf("%s knows %d peers; etcd has %d leases", s.node.Name(), st.Peers.Wanted, len(all))
+			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		return err
+		kv, err := leaseOf(ctx, c, s.lab, s.node.Name())
+		if err != nil {
+			return err
+		}
+		if _, err := c.Delete(ctx, string(kv.Key)); err != nil {
+			return err
+		}
+		return soon(ctx, func() error {
+			_, err := leaseOf(ctx, c, s.lab, s.node.Name())
+			return err
+		})
 	})
+}
+
+// soon waits until ok returns nil, and returns what it said last when ctx ends.
+func soon(ctx context.Context, ok func() error) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // withoutEtcd breaks etcd for a moment, for all.

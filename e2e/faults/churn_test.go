@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,15 +22,16 @@ const (
 
 // A churn puts, changes and deletes leases of peers that do not exist.
 type churn struct {
-	lab   *lab.Lab
-	rand  *rand.Rand
-	taken map[string]bool // subnets of nodes that do exist, IPv4
-	done  atomic.Int64    // changes made
+	lab    *lab.Lab
+	leases *sync.Mutex // held during a change
+	rand   *rand.Rand
+	taken  map[string]bool // subnets of nodes that do exist, IPv4
+	done   atomic.Int64    // changes made
 }
 
-func newChurn(ctx context.Context, l *lab.Lab, r *rand.Rand) (*churn, error) {
-	all, err := readPublished(ctx, l)
-	c := &churn{lab: l, rand: r, taken: make(map[string]bool)}
+func newChurn(ctx context.Context, of *ring, r *rand.Rand) (*churn, error) {
+	all, err := readPublished(ctx, of.lab)
+	c := &churn{lab: of.lab, leases: &of.leases, rand: r, taken: make(map[string]bool)}
 	for _, p := range all {
 		c.taken[p.ends[0].subnet.String()] = true
 	}
@@ -76,12 +78,19 @@ func (c *churn) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			limited, cancel := context.WithTimeout(ctx, time.Second)
-			if _, err := client.Do(limited, c.change()); err == nil {
-				c.done.Add(1)
-			}
-			cancel()
+			c.once(ctx, client)
 		}
+	}
+}
+
+// once makes a change.
+func (c *churn) once(ctx context.Context, client *clientv3.Client) {
+	c.leases.Lock()
+	defer c.leases.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := client.Do(ctx, c.change()); err == nil {
+		c.done.Add(1)
 	}
 }
 

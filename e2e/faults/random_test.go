@@ -47,10 +47,11 @@ type ring struct {
 	rand   *rand.Rand
 	before map[string]state // of each node, by name
 
-	etcd sync.Mutex // held while etcd is away
-	busy sync.WaitGroup
-	mu   sync.Mutex // guards tally
-	all  tally
+	etcd   sync.Mutex // held while etcd is away
+	leases sync.Mutex // held while leases change
+	busy   sync.WaitGroup
+	mu     sync.Mutex // guards tally
+	all    tally
 }
 
 // A tally counts the blows that were dealt, and those that met a node that was
@@ -93,7 +94,7 @@ func (r *ring) strike(t *testing.T, allowed func(blow, *lab.Node) bool) {
 			b = blows[r.rand.IntN(len(blows))]
 		}
 		t.Logf("%s: %s", n.Name(), b.name)
-		s := &struck{r.lab, n, rand.New(rand.NewPCG(r.rand.Uint64(), 0)), &r.etcd}
+		s := &struck{r.lab, n, rand.New(rand.NewPCG(r.rand.Uint64(), 0)), &r.etcd, &r.leases}
 		r.busy.Go(func() { r.note(b.name, b.deal(t.Context(), s)) })
 	}
 }

@@ -39,7 +39,7 @@ func TestSoak(t *testing.T) {
 		must(t, err)
 	}
 	r := newRing(t, seed(t))
-	c, err := newChurn(t.Context(), r.lab, rand.New(rand.NewPCG(r.rand.Uint64(), 0)))
+	c, err := newChurn(t.Context(), r, rand.New(rand.NewPCG(r.rand.Uint64(), 0)))
 	must(t, err)
 	w := &watchman{ring: r, every: long / looks}
 	w.look(t)
@@ -67,7 +67,7 @@ func soak(t *testing.T, long time.Duration, r *ring, c *churn, w *watchman) {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			r.strike(t, func(b blow, n *lab.Node) bool { return !b.unleases && (!b.restarts || n.Name() == mortal) })
+			r.strike(t, func(b blow, n *lab.Node) bool { return !b.restarts || n.Name() == mortal })
 			if time.Since(w.last) >= w.every {
 				w.look(t)
 			}
