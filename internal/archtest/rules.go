@@ -23,6 +23,7 @@ const (
 	etcd     = "go.etcd.io/etcd"
 	grpc     = "google.golang.org/grpc" // what the etcd client dials and fails with
 	iptables = "github.com/coreos/go-iptables"
+	kubeREST = "k8s.io/client-go/rest" // how the API server is reached; no typed clients, which link every API
 	netlink  = "github.com/vishvananda/netlink"
 	nfsocket = "github.com/mdlayher/netlink" // what nftables sends through
 	nftables = "github.com/google/nftables"
@@ -38,6 +39,7 @@ var rules = []rule{
 	{pkg: "subnet/local", own: []string{"subnet", "subnet/ipam"}, foreign: []string{sys}},
 	{pkg: "subnet/storetest", own: []string{"subnet"}},
 	{pkg: "subnet/etcd", own: []string{"subnet"}, foreign: []string{etcd, grpc, sync}},
+	{pkg: "subnet/kube/nodes", foreign: []string{kubeREST}},
 	{pkg: "subnet/etcd/etcdtest", own: []string{"subnet"}, foreign: []string{etcd, grpc}},
 
 	{pkg: "network", pure: true},

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"context"
+	"log/slog"
+
+	"k8s.io/client-go/rest"
+)
+
+// A Node is what is kept of a Node object. It is shared and must not be changed.
+type Node struct {
+	Name string
+	UID  string // tells a Node from another one that bore its name before
+
+	// Annotations are the wanted ones, of bounded size and number.
+	Annotations map[string]string
+
+	// Oversize are wanted annotations that are there but too large, or too many,
+	// to be kept, with the size of their values in bytes. It is nil where there
+	// are none, and bounded itself.
+	Oversize map[string]int
+
+	// PodCIDRs is spec.podCIDRs, else spec.podCIDR, as they stand there, bounded.
+	// They are known only where Whole is true.
+	PodCIDRs []string
+
+	// Whole reports whether more than the metadata was read.
+	Whole bool
+}
+
+// A Snapshot is all Nodes at one moment. It is shared and must not be changed.
+type Snapshot struct {
+	Nodes map[string]Node // by name
+
+	// Omitted counts Nodes that are not in Nodes because there are too many, or
+	// because their names are none.
+	Omitted int
+
+	// Rewound is true in the first snapshot after the API server's history was
+	// found to be another one than before, or to end earlier: its etcd was
+	// restored from a backup, or replaced. It is what subnet.Snapshot.Rewound
+	// means.
+	Rewound bool
+}
+
+// A Condition is one of a Node's conditions, without its times, since the
+// kubelet renews those every few minutes.
+type Condition struct {
+	Type, Status, Reason, Message string
+}
+
+// An Own is our own Node object, read whole.
+type Own struct {
+	Node
+	Exists     bool        // all else is zero where it does not
+	Conditions []Condition // in the server's order; bounded
+}
+
+// A Config says what to watch, and how.
+type Config struct {
+	// Client is how to reach the API server. Its rate limits are not used: there
+	// are few requests, and each failure makes the next one wait longer.
+	Client *rest.Config
+
+	// Wanted reports whether to keep an annotation. It must be pure, and may be
+	// called concurrently.
+	Wanted func(key string) bool
+
+	// NeedWhole reports whether the pod CIDRs of a Node are needed, by what its
+	// metadata says; nil: never. It must be pure. Such a Node is passed on when
+	// its pod CIDRs were asked for; until then it is passed on as it was before,
+	// or not at all if it is new.
+	NeedWhole func(Node) bool
+
+	// Expect is how many Nodes there may be, as far as is known. The first
+	// request is delayed at random by up to a millisecond for each, so that many
+	// agents that start at once do not all ask at once.
+	Expect int
+
+	Log *slog.Logger // nil: none
+}
+
+// A Watcher watches all Nodes.
+type Watcher struct{ cfg Config }
+
+// New returns a Watcher, which does nothing until Run. An error is a
+// client configuration that cannot work, such as a missing certificate file.
+func New(cfg Config) (*Watcher, error) { return &Watcher{cfg: cfg}, nil }
+
+// Run passes whole snapshots, never deltas, to fn until ctx ends, and then
+// returns ctx's error. It first calls fn when it knows every Node, and then only
+// when something wanted has changed. Neither fn nor fail is called concurrently.
+// What goes wrong is retried inside and told through fail as subnet.Store.Watch
+// has it: once, and again only when something else goes wrong; then nil, once,
+// when all is well again. Run may be called once.
+func (w *Watcher) Run(ctx context.Context, fn func(Snapshot), fail func(error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// WatchOwn passes on our own Node object, whole, at first and when something in
+// it has changed that an Own holds, until ctx ends. That it does not exist is no
+// error: Exists tells it. What goes wrong is told as Watcher.Run has it.
+func WatchOwn(ctx context.Context, cfg Config, name string, fn func(Own), fail func(error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
