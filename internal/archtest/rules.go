@@ -24,6 +24,8 @@ const (
 	grpc     = "google.golang.org/grpc" // what the etcd client dials and fails with
 	iptables = "github.com/coreos/go-iptables"
 	kubeREST = "k8s.io/client-go/rest" // how the API server is reached; no typed clients, which link every API
+	kubeYAML = "sigs.k8s.io/yaml"
+	kubeLibs = "k8s.io" // all of it, for tests and the lab alone
 	netlink  = "github.com/vishvananda/netlink"
 	nfsocket = "github.com/mdlayher/netlink" // what nftables sends through
 	nftables = "github.com/google/nftables"
@@ -75,6 +77,8 @@ var rules = []rule{
 	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
 		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
 	}},
+	{pkg: "internal/lab/kubeapi", foreign: []string{kubeLibs, kubeYAML}},
+	{pkg: "internal/lab/kubetest", own: []string{"internal/lab", "internal/lab/kubeapi"}, foreign: []string{kubeLibs, sync}},
 	{pkg: "internal/lab/labtest", own: []string{"internal/lab", "internal/netns"}},
 
 	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -23,6 +24,7 @@ const etcdRole = "etcd"
 type EtcdConfig struct {
 	Dir    string // of the data; made if need be
 	Listen string // client URL
+	Quiet  bool   // it logs nothing, not even errors
 }
 
 // ServeEtcd runs an etcd server in this process until ctx ends. It never waits
@@ -33,7 +35,7 @@ func ServeEtcd(ctx context.Context, c EtcdConfig) error {
 	if err != nil {
 		return err
 	}
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	cfg := embed.NewConfig()
 	cfg.Name, cfg.Dir = "lab", c.Dir
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{*listen}, []url.URL{*listen}
@@ -41,6 +43,9 @@ func ServeEtcd(ctx context.Context, c EtcdConfig) error {
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.UnsafeNoFsync = true
 	cfg.LogLevel = "error" // it warns of what a lab does on purpose
+	if c.Quiet {
+		cfg.LogLevel, cfg.LogOutputs = "panic", []string{os.DevNull}
+	}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return fmt.Errorf("start etcd: %w", err)
