@@ -127,6 +127,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("reach the kernel: %w: percaled needs CAP_NET_ADMIN", err)
 	}
 	defer a.kernel.Close()
+	a.kernel.WriteSysctlsIn(a.settings.SysctlDir)
 	a.recallBridge()
 	a.loadOwned()
 

@@ -146,23 +146,28 @@ func (p bridgePlan) join(want network.State) network.State {
 // part parts an error of applying the joined plan into that of the overlay and
 // that of the bridge.
 func (p bridgePlan) part(err error) (overlay, bridge error) {
-	var overlays, bridges []error
-	var sort func(error)
-	sort = func(err error) {
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, one := range many.Unwrap() {
-				sort(one)
-			}
-			return
-		}
-		if e, ok := err.(*kernel.EntryError); ok && p.memory.Owns(e.Entry) {
-			bridges = append(bridges, err)
-		} else if err != nil {
-			overlays = append(overlays, err)
-		}
-	}
-	sort(err)
+	bridges, overlays := partEntries(err, p.memory.Owns)
 	return errors.Join(overlays...), p.fault(bridges)
+}
+
+// partEntries parts an error of applying changes into those of the entries that
+// is holds for, and the rest.
+func partEntries(err error, is func(entry any) bool) (those, rest []error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			a, b := partEntries(one, is)
+			those, rest = append(those, a...), append(rest, b...)
+		}
+		return those, rest
+	}
+	switch e, ok := err.(*kernel.EntryError); {
+	case err == nil:
+	case ok && is(e.Entry):
+		those = []error{err}
+	default:
+		rest = []error{err}
+	}
+	return those, rest
 }
 
 // fault says what could not be restored: the first failures, since a bridge

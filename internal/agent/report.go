@@ -16,14 +16,15 @@ import (
 
 // The parts that problems are told of, where readiness depends on them.
 const (
-	partStore    = "store"
-	partNetConf  = "net-conf"
-	partUplink   = "uplink"
-	partLease    = "lease"
-	partKernel   = "kernel"
-	partIPv6     = "ipv6"
-	partFirewall = "firewall"
-	partEnv      = "subnet.env"
+	partStore      = "store"
+	partNetConf    = "net-conf"
+	partUplink     = "uplink"
+	partLease      = "lease"
+	partKernel     = "kernel"
+	partIPv6       = "ipv6"
+	partForwarding = "forwarding"
+	partFirewall   = "firewall"
+	partEnv        = "subnet.env"
 )
 
 // report lets fn change the status, and then draws from it whether the agent is
@@ -97,7 +98,7 @@ func keepsWaiting(s status.Status, part string) bool {
 		return len(s.Subnets) == 0
 	case partNetConf:
 		return s.Backend == ""
-	case partUplink, partKernel, partIPv6, partFirewall, partEnv:
+	case partUplink, partKernel, partIPv6, partForwarding, partFirewall, partEnv:
 		return true
 	}
 	return false
@@ -114,6 +115,7 @@ func (a *Agent) reportRound(v view, r result) {
 	if ownDevicesStand(r.err) {
 		own, others = nil, r.err
 	}
+	forwarding, settings, others := a.partSysctls(others)
 	pods := a.strandedFault(a.bridge.Load().Ports)
 	a.report(func(s *status.Status) {
 		s.Uplink = uplinkOf(v)
@@ -127,6 +129,8 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Kernel.Writes = a.kernel.Writes()
 		r.tally.report(s, &s.Kernel)
 		s.Fault(partKernel, own, r.began)
+		s.Fault(partForwarding, forwarding, r.began)
+		s.Fault("sysctl", settings, r.began)
 		s.Fault("peers", others, r.began)
 		s.Fault("bridge", r.bridgeErr, r.began)
 		s.Fault(partPods, pods, r.began)

@@ -4,7 +4,10 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/network"
@@ -91,6 +94,35 @@ func feasible(want, have network.State) network.State {
 	}
 	want.Sysctls = kept
 	return want
+}
+
+// partSysctls parts an error of applying a plan into what keeps this host from
+// being a router, other settings, and the rest.
+func (a *Agent) partSysctls(err error) (forwarding, settings, others error) {
+	needed, more := partEntries(err, func(entry any) bool {
+		s, ok := entry.(network.Sysctl)
+		return ok && (s.Path == forward4 || s.Path == forward6)
+	})
+	failed, rest := partEntries(errors.Join(more...), func(entry any) bool {
+		_, ok := entry.(network.Sysctl)
+		return ok
+	})
+	return a.sysctlFault(needed, "Packets of pods go nowhere until then"),
+		a.sysctlFault(failed, "Pods work all the same, but router advertisements may change this node's IPv6 routes"), errors.Join(rest...)
+}
+
+// sysctlFault says which settings could not be written, what comes of that and
+// what helps; nil for none.
+func (a *Agent) sysctlFault(failed []error, harm string) error {
+	err := errors.Join(failed...)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w. %s. In a container, mount the host's /proc/sys/net, writable, at DIR/net and give --sysctl-dir=DIR; "+
+			"it is %s now", err, harm, a.settings.SysctlDir)
+	}
+	return fmt.Errorf("%w. %s", err, harm)
 }
 
 func hasIPv6(have network.State) bool {

@@ -68,6 +68,7 @@ func nodeOptions(s *Settings) []option {
 		{value: needed(file(&s.SubnetFile)), name: "subnet-file", arg: "FILE", help: "file for the CNI plugin, rewritten at each change"},
 		{value: needed(file(&s.RunDir)), name: "run-dir", arg: "DIR", help: "status socket and notes for the CNI plugin"},
 		{value: needed(file(&s.StateDir)), name: "state-dir", arg: "DIR", help: "for what must outlive a reboot: this node's lease"},
+		{value: needed(file(&s.SysctlDir)), name: "sysctl-dir", arg: "DIR", help: "where settings of /proc/sys are written, if it is read-only, as in a container"},
 		{value: span(&s.RenewMargin, time.Minute, 1439), name: "subnet-lease-renew-margin", arg: "MINUTES", help: "renew this long before the lease ends"},
 		{value: boolean(&s.SweepAddresses), name: "sweep-addresses", help: "free pod addresses of sandboxes that no longer exist"},
 	}

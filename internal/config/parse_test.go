@@ -48,6 +48,7 @@ func TestDefaultsAreFlannels(t *testing.T) {
 		"ip-blackhole-route":           "false",
 		"run-dir":                      "/run/percale",
 		"state-dir":                    "/var/lib/percale",
+		"sysctl-dir":                   "/proc/sys",
 		"node-name":                    host,
 		"v":                            "0",
 		"version":                      "false",

@@ -32,6 +32,7 @@ type Settings struct {
 	SubnetFile  string
 	RunDir      string
 	StateDir    string
+	SysctlDir   string        // where settings are written; they are read in /proc/sys
 	RenewMargin time.Duration // before a lease ends
 
 	SweepAddresses bool // free pod addresses of sandboxes that are gone
@@ -104,6 +105,7 @@ func defaults() Settings {
 		SubnetFile:                "/run/flannel/subnet.env",
 		RunDir:                    "/run/percale",
 		StateDir:                  "/var/lib/percale",
+		SysctlDir:                 "/proc/sys",
 		RenewMargin:               time.Hour,
 		SweepAddresses:            true,
 		IptablesForwardRules:      true,

@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -75,6 +77,27 @@ func TestAddressIsPlain(t *testing.T) {
 	}
 	if routes := n.ip(t, "route") + n.ip(t, "-6 route"); !strings.Contains(routes, "10.1.2.0/24 dev far0 proto kernel") || !strings.Contains(routes, "fd00::/64 dev far0 proto kernel") {
 		t.Errorf("routes = %s; want the kernel's own for both prefixes", routes)
+	}
+}
+
+// In a container, settings are written where another mount of /proc/sys is.
+func TestSysctlsElsewhere(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), t.TempDir()
+	const forward = "net/ipv4/ip_forward"
+	n.WriteSysctlsIn(dir)
+	set := network.Changes{SetSysctls: []network.Sysctl{{Path: forward, Value: "1"}}}
+	if err := n.Apply(t.Context(), set); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where nothing is mounted: error = %v; want that there is no such file", err)
+	}
+	if err := os.Symlink("/proc/sys/net", filepath.Join(dir, "net")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Apply(t.Context(), set); err != nil {
+		t.Error(err)
+	}
+	if got := n.read(t, Scope{Sysctls: []string{forward}}).Sysctls[forward].Value; got != "1" {
+		t.Errorf("ip_forward = %q; want 1", got)
 	}
 }
 

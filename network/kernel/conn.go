@@ -21,6 +21,8 @@ type Conn struct {
 	sysctls atomic.Uint64 // written
 	seen    atomic.Pointer[seen]
 	meddled atomic.Pointer[meddling] // the newest one that Watch saw
+
+	sysctlDir string // where settings are written; "": where they are read
 }
 
 // What the newest Read saw.

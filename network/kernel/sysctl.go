@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,11 @@ import (
 
 const sysctlDir = "/proc/sys"
 
+// WriteSysctlsIn has settings written below dir, another mount of /proc/sys or
+// of parts of it: the usual one is read-only in a container. They are read in
+// the usual one all the same. It is called before any other method.
+func (c *Conn) WriteSysctlsIn(dir string) { c.sysctlDir = dir }
+
 // readSysctls reads settings; one that this kernel does not have is left out.
 func (c *Conn) readSysctls(paths []string) (map[string]network.Sysctl, error) {
 	found := make(map[string]network.Sysctl, len(paths))
@@ -24,7 +30,7 @@ func (c *Conn) readSysctls(paths []string) (map[string]network.Sysctl, error) {
 	// /proc/sys/net shows the namespace of the thread that opens the file.
 	err := c.inside(func() error {
 		for _, p := range paths {
-			file, err := sysctlFile(p)
+			file, err := sysctlFile(sysctlDir, p)
 			if err != nil {
 				return err
 			}
@@ -50,7 +56,7 @@ func (c *Conn) setSysctls(set []network.Sysctl) error {
 	err := c.inside(func() error {
 		for _, s := range set {
 			c.sysctls.Add(1)
-			if err := writeSysctl(s); err != nil {
+			if err := c.writeSysctl(s); err != nil {
 				errs = append(errs, &EntryError{"set", s, err})
 			}
 		}
@@ -59,8 +65,8 @@ func (c *Conn) setSysctls(set []network.Sysctl) error {
 	return errors.Join(append(errs, err)...)
 }
 
-func writeSysctl(s network.Sysctl) error {
-	file, err := sysctlFile(s.Path)
+func (c *Conn) writeSysctl(s network.Sysctl) error {
+	file, err := sysctlFile(cmp.Or(c.sysctlDir, sysctlDir), s.Path)
 	if err != nil {
 		return err
 	}
@@ -72,11 +78,11 @@ func writeSysctl(s network.Sysctl) error {
 	return errors.Join(err, f.Close())
 }
 
-// sysctlFile returns the file of a setting. Link names are part of paths, so
-// one that leaves the directory is refused.
-func sysctlFile(path string) (string, error) {
+// sysctlFile returns the file of a setting below dir. Link names are part of
+// paths, so one that leaves the directory is refused.
+func sysctlFile(dir, path string) (string, error) {
 	if !filepath.IsLocal(path) {
-		return "", fmt.Errorf("sysctl %q: want a path below %s", path, sysctlDir)
+		return "", fmt.Errorf("sysctl %q: want a path below %s", path, dir)
 	}
-	return filepath.Join(sysctlDir, path), nil
+	return filepath.Join(dir, path), nil
 }
