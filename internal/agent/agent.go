@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/percale-net/percale/backend"
@@ -81,7 +82,6 @@ type Agent struct {
 	rulesNote atomic.Pointer[string] // what the firewall loop has the operator know; "" or nil: nothing
 
 	reporting sync.Mutex
-	notified  sync.Once // that we are ready, to systemd
 
 	belief *subnet.Belief // of the news loop alone
 	saved  saved          // of the cache loop alone
@@ -133,9 +133,13 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	a.began = time.Now()
 	a.remember()
-	defer context.AfterFunc(ctx, func() { a.ending.Store(true) })()
+	defer context.AfterFunc(ctx, func() {
+		a.ending.Store(true)
+		notify(daemon.SdNotifyStopping) // what comes of an error, comes anyhow
+	})()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.serve(ctx) })
+	group.Go(func() error { return a.watchdog(ctx) })
 	group.Go(func() error { return a.keep(ctx) })
 	return group.Wait()
 }
@@ -166,13 +170,9 @@ func (a *Agent) runLoops(ctx context.Context) error {
 	group.Go(func() error { return a.watch(ctx, "guard events", a.watchGuards) })
 	group.Go(func() error { return a.watch(ctx, "net-conf events", a.watchConf) })
 	group.Go(func() error { return a.followConf(ctx) })
-	group.Go(func() error { return a.newsLoop.Run(ctx) })
-	group.Go(func() error { return a.cache.Run(ctx) })
-	group.Go(func() error { return a.leases.Run(ctx) })
-	group.Go(func() error { return a.kernels.Run(ctx) })
-	group.Go(func() error { return a.firewall.Run(ctx) })
-	group.Go(func() error { return a.guardian.Run(ctx) })
-	group.Go(func() error { return a.addresses.loop.Run(ctx) })
+	for _, l := range a.loops() {
+		group.Go(func() error { return l.Run(ctx) })
+	}
 	return group.Wait()
 }
 

@@ -46,9 +46,9 @@ func (a *Agent) report(fn func(*status.Status)) {
 	if was.Waiting == now.Waiting {
 		return
 	}
+	a.tellSystemd(now)
 	if now.Ready {
 		a.log.Info("ready", "peers", now.Peers.Programmed)
-		a.notified.Do(func() { notifySystemd(a.log) })
 	} else if was.Ready {
 		a.log.Warn("not ready", "waiting", now.Waiting)
 	}

@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -27,7 +25,7 @@ func (a *Agent) serve(ctx context.Context) error {
 	group.Go(func() error {
 		return a.watch(ctx, "status socket", func(ctx context.Context) error {
 			l, err := web.ListenSocket(a.settings.RunDir)
-			return a.serveOn(ctx, web.Report(a.board), l, err)
+			return a.serveOn(ctx, web.Report(a.board, a.alive), l, err)
 		})
 	})
 	if a.settings.HealthzPort != 0 {
@@ -35,7 +33,7 @@ func (a *Agent) serve(ctx context.Context) error {
 			return a.watch(ctx, "health server", func(ctx context.Context) error {
 				where := net.JoinHostPort(a.settings.HealthzIP.String(), strconv.Itoa(a.settings.HealthzPort))
 				l, err := net.Listen("tcp", where)
-				return a.serveOn(ctx, web.Health(a.board), l, err)
+				return a.serveOn(ctx, web.Health(a.board, a.alive), l, err)
 			})
 		})
 	}
@@ -71,22 +69,4 @@ func lockRunDir(dir string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// notifySystemd tells the service manager that we are ready, if it asked (see
-// sd_notify(3)).
-func notifySystemd(log *slog.Logger) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.DialTimeout("unixgram", path, time.Second)
-	if err != nil {
-		log.Warn("tell systemd that we are ready", "err", err)
-		return
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("READY=1")); err != nil {
-		log.Warn("tell systemd that we are ready", "err", err)
-	}
 }

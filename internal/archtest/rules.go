@@ -31,6 +31,7 @@ const (
 	nftables = "github.com/google/nftables"
 	sync     = "golang.org/x/sync"
 	sys      = "golang.org/x/sys"
+	systemd  = "github.com/coreos/go-systemd/v22/daemon" // sd_notify(3)
 )
 
 // rules is the map of the house; the first rule that matches a package holds.
@@ -70,7 +71,7 @@ var rules = []rule{
 	}},
 	{pkg: "internal/status", own: []string{"subnet", "network"}},
 	{pkg: "internal/web", own: []string{"internal/status"}},
-	{pkg: "internal/agent", foreign: []string{sync, sys}, own: []string{
+	{pkg: "internal/agent", foreign: []string{sync, sys, systemd}, own: []string{
 		"subnet/...", "network/...", "backend/...",
 		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web", "internal/addresses",
 	}},

@@ -7,6 +7,7 @@ package reconcile
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,7 @@ type Loop struct {
 	log   *slog.Logger
 	round Round
 	kick  chan struct{}
+	began atomic.Pointer[time.Time] // the round that runs; nil: none does
 }
 
 // A Round does all that there is to do, and is safe to repeat. It returns when
@@ -54,6 +56,18 @@ func (l *Loop) Kick() {
 	}
 }
 
+// Name returns the name by which the loop logs.
+func (l *Loop) Name() string { return l.name }
+
+// Busy returns how long the present round has been running at now, 0 if none
+// is. It never blocks and may be called from any goroutine.
+func (l *Loop) Busy(now time.Time) time.Duration {
+	if began := l.began.Load(); began != nil {
+		return now.Sub(*began)
+	}
+	return 0
+}
+
 // Run runs rounds until ctx ends, and returns nil then. It logs the change to
 // failing and back, once each; a different failure is a change too.
 func (l *Loop) Run(ctx context.Context) error {
@@ -64,7 +78,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		default:
 		}
 		began := time.Now()
+		l.began.Store(&began)
 		again, err := l.round(ctx)
+		l.began.Store(nil)
 		ended := time.Now()
 		rest := restFactor * ended.Sub(began)
 		if ctx.Err() != nil {

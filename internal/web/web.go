@@ -22,12 +22,16 @@ import (
 	"github.com/percale-net/percale/internal/status"
 )
 
-// Health returns the handler of /healthz, which says that the process serves,
-// and /readyz, which says whether the peers known to the store are in the
-// kernel, and if not what is waited for.
-func Health(board *status.Board) http.Handler {
+// Health returns the handler of /healthz, which says that the agent works, or
+// with alive's error what in it does not, and /readyz, which says whether the
+// peers known to the store are in the kernel, and if not what is waited for.
+func Health(board *status.Board, alive func() error) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := alive(); err != nil {
+			http.Error(w, "percaled must be restarted: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		io.WriteString(w, "percaled is running\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -42,9 +46,9 @@ func Health(board *status.Board) http.Handler {
 
 // Report returns the handler of the whole report: /status and /peers, as JSON,
 // beside what Health serves.
-func Report(board *status.Board) http.Handler {
+func Report(board *status.Board, alive func() error) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", Health(board))
+	mux.Handle("/", Health(board, alive))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		s := board.Status()
 		addProcess(&s)

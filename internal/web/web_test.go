@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -19,9 +20,10 @@ import (
 
 func TestHealth(t *testing.T) {
 	board := status.NewBoard(status.Status{Waiting: "leasing a subnet"})
+	var stuck error
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
-		Health(board).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		Health(board, func() error { return stuck }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		return w.Code, w.Body.String()
 	}
 	if code, _ := get("/healthz"); code != http.StatusOK {
@@ -34,6 +36,10 @@ func TestHealth(t *testing.T) {
 	if code, _ := get("/readyz"); code != http.StatusOK {
 		t.Errorf("/readyz when ready = %d; want 200", code)
 	}
+	stuck = errors.New("the kernel loop has been in one round for 2m0s")
+	if code, body := get("/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, stuck.Error()) {
+		t.Errorf("/healthz of a stuck agent = %d %q; want 503 and why", code, body)
+	}
 	if code, _ := get("/status"); code != http.StatusNotFound {
 		t.Errorf("/status on the health port = %d; want 404: it is for the socket alone", code)
 	}
@@ -44,7 +50,7 @@ func TestHealth(t *testing.T) {
 func TestReportCountsTheProcess(t *testing.T) {
 	ask := func() (s status.Status) {
 		w := httptest.NewRecorder()
-		Report(status.NewBoard(status.Status{})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
+		Report(status.NewBoard(status.Status{}), func() error { return nil }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
 		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +92,7 @@ func TestSocketIsOfRootAloneAndReplacesALeftover(t *testing.T) {
 	board.SetPeers([]status.Peer{{Node: "n2"}})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, Report(board)) }()
+	go func() { done <- Serve(ctx, l, Report(board, func() error { return nil })) }()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", Socket(dir))
 	}}}
