@@ -32,12 +32,22 @@ const spread = 100
 // family's position in its network where it can. While pods live in the subnet
 // that the node had last, it is that one or ErrSubnetLost.
 //
+// Where the cluster assigns subnets, these are the choice, whoever else leases
+// them: ErrUnassigned until it is known whether it does, ErrReassigned with the
+// lease to keep where pods live in another subnet than the assigned one.
+//
 // release lists the node's other leases, to be released once own is published.
 // The operator's untaken reservations are not among them.
 func Choose(c Claim, leases []Lease, pick func(n int) int) (own Lease, release []Lease, err error) {
 	v4, v6 := wish{pool: c.Pools.V4, last: c.V4.Subnet}, wish{pool: c.Pools.V6, last: c.V6.Subnet}
 	if !v4.pool.Enabled() && !v6.pool.Enabled() {
 		return Lease{}, nil, errors.New("choose subnet: the network configuration enables neither IPv4 nor IPv6")
+	}
+	switch {
+	case c.Assigned.Given():
+		return chooseAssigned(c, leases)
+	case c.Assigned.Pending != "":
+		return Lease{}, nil, fmt.Errorf("%w: %s", ErrUnassigned, c.Assigned.Pending)
 	}
 	var mine []Lease
 	for _, l := range leases {

@@ -15,6 +15,9 @@ type Claim struct {
 	// no others will do, while the network configuration allows these.
 	PodsLive bool
 	Pools    Pools // what the cluster leases; a family whose pool is off is not leased
+	// Assigned are the subnets that the cluster gives to the node; zero where
+	// nodes choose.
+	Assigned Assigned
 }
 
 // ClaimOf returns the claim of the node that published own.

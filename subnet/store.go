@@ -12,6 +12,7 @@ import (
 type Snapshot struct {
 	Leases  []Lease   // whole, our own among them; in order of subnet
 	Refused []Refusal // entries that could not be read
+	Own     Own       // what else is said of our node; zero where a store keeps leases only
 
 	// OwnLost is true in the first snapshot after Publish has found missing what
 	// it had published before: it may be there again, so that only this tells.
