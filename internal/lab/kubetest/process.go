@@ -50,13 +50,27 @@ func (p *process) await(ctx context.Context, check func(context.Context) error) 
 		if err == nil {
 			return nil
 		}
+		if err := p.ended(); err != nil {
+			return err
+		}
 		select {
-		case <-p.done:
-			return fmt.Errorf("wait for %s: it has ended: %s", p.name, p.tail())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %s", p.name, err, p.tail())
 		case <-tick.C:
 		}
+	}
+}
+
+// ended reports as an error that the process has ended by itself.
+func (p *process) ended() error {
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s has ended: %s", p.name, p.tail())
+	default:
+		return nil
 	}
 }
 

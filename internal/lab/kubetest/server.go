@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kubetest runs a real Kubernetes API server for tests, on loopback,
-// with RBAC and admission on. It takes some eight seconds to start and some
-// 400 MB of memory, so tests of a package share one where they can; see Shared.
+// with RBAC and admission on. It takes some six seconds to start and some 300 MB
+// of memory, so tests of a package share one where they can; see Shared.
 package kubetest
 
 import (
@@ -109,13 +109,13 @@ func (s *Server) run() (err error) {
 	return err
 }
 
-// end stops all of it.
+// end stops all of it. That a server has ended before is an error.
 func (s *Server) end() error {
+	err := errors.Join(s.api.ended(), s.manager.ended())
 	s.Kill()
 	s.manager.kill()
-	s.manager = nil
 	s.stop()
-	return s.etcd.Wait()
+	return errors.Join(err, s.etcd.Wait())
 }
 
 // Kill ends the API server as a crash does, with all its connections.
