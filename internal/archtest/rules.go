@@ -29,6 +29,7 @@ const (
 	netlink  = "github.com/vishvananda/netlink"
 	nfsocket = "github.com/mdlayher/netlink" // what nftables sends through
 	nftables = "github.com/google/nftables"
+	protobuf = "google.golang.org/protobuf/encoding/protowire" // the encoding itself, not its generated code
 	sync     = "golang.org/x/sync"
 	sys      = "golang.org/x/sys"
 	systemd  = "github.com/coreos/go-systemd/v22/daemon" // sd_notify(3)
@@ -42,7 +43,7 @@ var rules = []rule{
 	{pkg: "subnet/local", own: []string{"subnet", "subnet/ipam"}, foreign: []string{sys}},
 	{pkg: "subnet/storetest", own: []string{"subnet"}},
 	{pkg: "subnet/etcd", own: []string{"subnet"}, foreign: []string{etcd, grpc, sync}},
-	{pkg: "subnet/kube/nodes", foreign: []string{kubeREST}},
+	{pkg: "subnet/kube/nodes", foreign: []string{kubeREST, protobuf}},
 	{pkg: "subnet/etcd/etcdtest", own: []string{"subnet"}, foreign: []string{etcd, grpc}},
 
 	{pkg: "network", pure: true},

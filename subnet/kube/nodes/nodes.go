@@ -3,7 +3,6 @@
 package nodes
 
 import (
-	"context"
 	"log/slog"
 
 	"k8s.io/client-go/rest"
@@ -80,30 +79,4 @@ type Config struct {
 	Expect int
 
 	Log *slog.Logger // nil: none
-}
-
-// A Watcher watches all Nodes.
-type Watcher struct{ cfg Config }
-
-// New returns a Watcher, which does nothing until Run. An error is a
-// client configuration that cannot work, such as a missing certificate file.
-func New(cfg Config) (*Watcher, error) { return &Watcher{cfg: cfg}, nil }
-
-// Run passes whole snapshots, never deltas, to fn until ctx ends, and then
-// returns ctx's error. It first calls fn when it knows every Node, and then only
-// when something wanted has changed. Neither fn nor fail is called concurrently.
-// What goes wrong is retried inside and told through fail as subnet.Store.Watch
-// has it: once, and again only when something else goes wrong; then nil, once,
-// when all is well again. Run may be called once.
-func (w *Watcher) Run(ctx context.Context, fn func(Snapshot), fail func(error)) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// WatchOwn passes on our own Node object, whole, at first and when something in
-// it has changed that an Own holds, until ctx ends. That it does not exist is no
-// error: Exists tells it. What goes wrong is told as Watcher.Run has it.
-func WatchOwn(ctx context.Context, cfg Config, name string, fn func(Own), fail func(error)) error {
-	<-ctx.Done()
-	return ctx.Err()
 }

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	// maxSingle is up to how many Nodes are read whole one by one, and not in a
+	// list of all.
+	maxSingle = 8
+
+	// maxSpread bounds how long the first request is delayed.
+	maxSpread = 30 * time.Second
+
+	// Pod CIDRs that are not assigned yet are asked for again at intervals.
+	minReread = time.Second
+	maxReread = 5 * time.Minute
+)
+
+// A Watcher watches all Nodes.
+type Watcher struct {
+	cfg  Config
+	feed *feed
+	fn   func(Snapshot)
+
+	reread *time.Timer   // asks again for pod CIDRs that are lacking
+	delay  time.Duration // of reread
+}
+
+// New returns a Watcher, which does nothing until Run. An error is a client
+// configuration that cannot work, such as a missing certificate file.
+func New(cfg Config) (*Watcher, error) {
+	c, err := newClient(cfg.Client)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{cfg: cfg, delay: minReread, reread: time.NewTimer(maxReread)}
+	w.reread.Stop()
+	w.feed = &feed{
+		client: c, trimmer: trimmer{wanted: cfg.Wanted}, table: table{need: cfg.NeedWhole},
+		log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), tell: w.tell, wake: w.reread.C,
+	}
+	return w, nil
+}
+
+// Run passes whole snapshots, never deltas, to fn until ctx ends, and then
+// returns ctx's error. It first calls fn when it knows every Node, and then only
+// when something wanted has changed. Neither fn nor fail is called concurrently.
+// What goes wrong is retried inside and told through fail as subnet.Store.Watch
+// has it: once, and again only when something else goes wrong; then nil, once,
+// when all is well again. Run may be called once.
+func (w *Watcher) Run(ctx context.Context, fn func(Snapshot), fail func(error)) error {
+	w.fn, w.feed.fail = fn, fail
+	spread := min(time.Duration(w.cfg.Expect)*time.Millisecond, maxSpread)
+	select {
+	case <-time.After(rand.N(spread + 1)):
+	case <-ctx.Done():
+	}
+	defer w.reread.Stop()
+	return w.feed.run(ctx)
+}
+
+// tell reads what else is needed, and passes a snapshot on if it is another one.
+// That pod CIDRs cannot be read holds up the first snapshot only: it would look
+// as if those Nodes had none.
+func (w *Watcher) tell(ctx context.Context, changed, rewound bool) error {
+	asked := !changed // woken
+	filled, err := w.complete(ctx, asked)
+	if err != nil && !w.feed.listed {
+		return err
+	}
+	switch {
+	case err != nil:
+		w.feed.failed(err)
+	case filled && !w.feed.watching.IsZero():
+		w.feed.well()
+	}
+	if changed || filled {
+		w.fn(Snapshot{Nodes: w.feed.table.nodes(), Omitted: w.feed.table.omitted, Rewound: rewound})
+	}
+	return nil
+}
+
+// complete reads the pod CIDRs that are lacking: those of Nodes that have
+// changed, or all. It is one list of whole Nodes at most, since pod CIDRs once
+// assigned are never read again.
+func (w *Watcher) complete(ctx context.Context, all bool) (changed bool, err error) {
+	t := &w.feed.table
+	if names := t.lacking(all); len(names) > 0 {
+		var read map[string]record
+		read, err = w.readWhole(ctx, names)
+		changed = t.fill(names, read)
+	}
+	if len(t.lacking(true)) == 0 {
+		w.reread.Stop()
+		w.delay = minReread
+	} else if all || w.delay == minReread {
+		w.reread.Reset(w.delay/2 + rand.N(w.delay))
+		w.delay = min(2*w.delay, maxReread)
+	}
+	return changed, err
+}
+
+// readWhole reads Nodes whole, as they are now or were at their last change.
+// Those that are gone are left out.
+func (w *Watcher) readWhole(ctx context.Context, names []string) (map[string]record, error) {
+	t := trimmer{whole: true}
+	if len(names) > maxSingle {
+		l, err := w.feed.client.list(ctx, query{whole: true, values: w.notOlder(names)}, t)
+		return l.records, err
+	}
+	read := make(map[string]record)
+	var errs []error
+	for _, name := range names {
+		l, err := w.feed.client.list(ctx, query{name: name, whole: true, values: w.notOlder([]string{name})}, t)
+		errs = append(errs, err)
+		if r, ok := l.records[name]; ok {
+			read[name] = r
+		}
+	}
+	return read, errors.Join(errs...)
+}
+
+// notOlder asks for a state that has the Nodes at least as they are known.
+func (w *Watcher) notOlder(names []string) url.Values {
+	version := uint64(0)
+	for _, name := range names {
+		version = max(version, w.feed.table.records[name].version)
+	}
+	return url.Values{"resourceVersion": {strconv.FormatUint(version, 10)}, "resourceVersionMatch": {"NotOlderThan"}}
+}
