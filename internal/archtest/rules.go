@@ -23,6 +23,8 @@ const (
 	etcd     = "go.etcd.io/etcd"
 	grpc     = "google.golang.org/grpc" // what the etcd client dials and fails with
 	iptables = "github.com/coreos/go-iptables"
+	kubeAPI  = "k8s.io/apimachinery"
+	kubeDial = "k8s.io/client-go/util/connrotation"
 	kubeREST = "k8s.io/client-go/rest" // how the API server is reached; no typed clients, which link every API
 	kubeYAML = "sigs.k8s.io/yaml"
 	kubeLibs = "k8s.io" // all of it, for tests and the lab alone
@@ -43,6 +45,7 @@ var rules = []rule{
 	{pkg: "subnet/local", own: []string{"subnet", "subnet/ipam"}, foreign: []string{sys}},
 	{pkg: "subnet/storetest", own: []string{"subnet"}},
 	{pkg: "subnet/etcd", own: []string{"subnet"}, foreign: []string{etcd, grpc, sync}},
+	{pkg: "subnet/kube", own: []string{"subnet", "subnet/kube/nodes"}, foreign: []string{kubeAPI, kubeDial, kubeREST, sync}},
 	{pkg: "subnet/kube/nodes", foreign: []string{kubeREST, protobuf}},
 	{pkg: "subnet/etcd/etcdtest", own: []string{"subnet"}, foreign: []string{etcd, grpc}},
 

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/percale-net/percale/subnet"
+)
+
+// Publish implements subnet.Store. Annotations are written only where they
+// differ. A subnet that the cluster did not assign is made ours by a Lease
+// object first. Neither ever ends while the Node exists.
+func (s *Store) Publish(ctx context.Context, own subnet.Lease) (time.Time, error) {
+	switch {
+	case own.Node == "":
+		return time.Time{}, errors.New("publish lease: it has no node name")
+	case own.Node != s.cfg.Node:
+		return time.Time{}, fmt.Errorf("publish lease of %s: this node is %s", own.Node, s.cfg.Node)
+	}
+	for range tries {
+		err := s.publishOnce(ctx, own)
+		if !apierrors.IsConflict(err) {
+			return time.Time{}, err
+		}
+	}
+	return time.Time{}, fmt.Errorf("publish lease: %w, %d times", errRace, tries)
+}
+
+// publishOnce fails with a conflict where the Node is replaced meanwhile.
+func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
+	n, err := s.node(ctx)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("publish lease: the cluster has no Node %s; see --node-name (or NODE_NAME), and: kubectl get nodes: %w", s.cfg.Node, err)
+	}
+	if err != nil {
+		return err
+	}
+	uid, have := n.Metadata.UID, n.Metadata.Annotations
+	source := sourceOf(own, n.assigned())
+	if source == sourceLease {
+		if err := s.allocate(ctx, uid, own); err != nil {
+			return err
+		}
+	}
+	change := s.keys.change(have, s.keys.encode(own, source))
+	s.miss(have[s.keys.manager] != yes)
+	if len(change) > 0 {
+		if err := s.annotate(ctx, uid, change); err != nil {
+			return err
+		}
+	}
+	s.hold()
+	return nil
+}
+
+// Release implements subnet.Store. Where our Node publishes just what is
+// released, its annotations go. Lease objects for subnets that it does not
+// publish go in any case.
+func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
+	n, err := s.node(ctx)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	have := n.Metadata.Annotations
+	kept, _ := parseSubnets(have[keySubnets])
+	if have[keySubnets] == joinSubnets(own.Subnets()) {
+		if change := s.keys.change(have, nil); len(change) > 0 {
+			if err := s.annotate(ctx, n.Metadata.UID, change); err != nil {
+				return err
+			}
+		}
+		s.forget()
+		kept = nil
+	}
+	for _, p := range own.Subnets() {
+		if slices.Contains(kept, p) {
+			continue
+		}
+		if err := s.disclaim(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// miss notes, where it is so, that what we published is gone.
+func (s *Store) miss(gone bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if gone && s.held {
+		s.losses++
+		s.held = false
+	}
+}
+
+// hold notes that our Node bears what we published.
+func (s *Store) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held, s.contended = true, false
+}
+
+// forget notes that we publish nothing any more.
+func (s *Store) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+}
+
+// lossCount returns how often Publish missed what it had published.
+func (s *Store) lossCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.losses
+}
