@@ -29,7 +29,7 @@ func options(s *Settings) []option {
 		{"Node", nodeOptions(s)},
 		{"Firewall", firewallOptions(s)},
 		{"Health and log", watchOptions(s)},
-		{"Kubernetes store (not in this release)", kubeOptions(s)},
+		{"Leases on Kubernetes Nodes", kubeOptions(s)},
 		{"Accepted for flannel's sake, of no effect", idleOptions()},
 	} {
 		for _, o := range g.list {
@@ -64,7 +64,7 @@ func uplinkOptions(s *Settings) []option {
 
 func nodeOptions(s *Settings) []option {
 	return []option{
-		{value: nodeName(&s.NodeName), name: "node-name", arg: "NAME", help: "this node's name (default: host name)"},
+		{value: nodeName(&s.NodeName), name: "node-name", arg: "NAME", help: "this node's name (default: NODE_NAME, else the host name)"},
 		{value: needed(file(&s.SubnetFile)), name: "subnet-file", arg: "FILE", help: "file for the CNI plugin, rewritten at each change"},
 		{value: needed(file(&s.RunDir)), name: "run-dir", arg: "DIR", help: "status socket and notes for the CNI plugin"},
 		{value: needed(file(&s.StateDir)), name: "state-dir", arg: "DIR", help: "for what must outlive a reboot: this node's lease"},
@@ -97,10 +97,10 @@ func watchOptions(s *Settings) []option {
 func kubeOptions(s *Settings) []option {
 	return []option{
 		{value: boolean(&s.KubeSubnetMgr), name: "kube-subnet-mgr", help: "keep leases on Nodes instead of in etcd"},
-		{value: plain(&s.KubeAPIURL), name: "kube-api-url", arg: "URL", help: "API server"},
-		{value: file(&s.KubeconfigFile), name: "kubeconfig-file", arg: "FILE", help: "credentials"},
-		{value: plain(&s.KubeAnnotationPrefix), name: "kube-annotation-prefix", arg: "NAME", help: "prefix of Node annotations"},
-		{value: file(&s.NetConfigPath), name: "net-config-path", arg: "FILE", help: "net-conf; in etcd mode it is <etcd-prefix>/config"},
+		{value: apiURL(&s.KubeAPIURL), name: "kube-api-url", arg: "URL", help: "API server (default: the kubeconfig's, else the pod's)"},
+		{value: file(&s.KubeconfigFile), name: "kubeconfig-file", arg: "FILE", help: "how to reach the API server (default: as a pod does)"},
+		{value: annotationPrefix(&s.KubeAnnotationPrefix), name: "kube-annotation-prefix", arg: "NAME", help: "prefix of Node annotations"},
+		{value: needed(file(&s.NetConfigPath)), name: "net-config-path", arg: "FILE", help: "net-conf; in etcd mode it is <etcd-prefix>/config"},
 		{value: boolean(&s.SetNodeNetworkUnavailable), name: "set-node-network-unavailable", help: "set the Node's condition"},
 	}
 }

@@ -22,7 +22,7 @@ var (
 // Parse reads the arguments that follow the program's name, and for flags that
 // are not among them the environment ("NAME=value" each): PERCALED_<FLAG>, then
 // FLANNELD_<FLAG>, where they are not empty. It asks the system for the host
-// name when no node name is given. Its error is one line that names all that is
+// name when no node name is given, nor a pod by which Kubernetes can tell it. Its error is one line that names all that is
 // wrong and what would be right.
 func Parse(args, environ []string) (Settings, error) {
 	s := defaults()
@@ -31,7 +31,7 @@ func Parse(args, environ []string) (Settings, error) {
 		return Settings{}, err
 	}
 	p.environment(environ)
-	if s.NodeName == "" {
+	if s.NodeName == "" && !(s.KubeSubnetMgr && namesPod(environ)) {
 		p.hostName()
 	}
 	p.wrong = append(p.wrong, contradictions(s)...)
@@ -170,6 +170,15 @@ func (p *parser) hostName() {
 	}
 }
 
+// namesPod reports whether the environment names our pod, by which Kubernetes can
+// be asked for our node.
+func namesPod(environ []string) bool {
+	named := func(variable string) bool {
+		return slices.ContainsFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, variable+"=") && pair != variable+"=" })
+	}
+	return named("POD_NAME") && named("POD_NAMESPACE")
+}
+
 // contradictions says which flags do not go together.
 func contradictions(s Settings) []string {
 	var wrong []string
@@ -181,9 +190,6 @@ func contradictions(s Settings) []string {
 	}
 	if (s.EtcdUsername == "") != (s.EtcdPassword.Reveal() == "") {
 		wrong = append(wrong, "--etcd-username and --etcd-password: want both or none")
-	}
-	if s.KubeSubnetMgr {
-		wrong = append(wrong, "--kube-subnet-mgr: this release keeps leases in etcd only: leave the flag out and set --etcd-endpoints")
 	}
 	return wrong
 }

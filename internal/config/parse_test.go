@@ -221,8 +221,13 @@ func TestParseRefuses(t *testing.T) {
 			"--etcd-endpoints: want URLs without user and password: these go into --etcd-username and --etcd-password"},
 		{[]string{"--etcd-endpoints=https://a:99999"}, nil, "--etcd-endpoints: want URLs with a port from 1 to 65535"},
 		{[]string{"--etcd-endpoints=https://a/v3"}, nil, "--etcd-endpoints: want URLs that end after the port: where the keys are is set by --etcd-prefix"},
-		{[]string{"--kube-subnet-mgr", "--kube-api-url=http://a"}, nil,
-			"--kube-subnet-mgr: this release keeps leases in etcd only: leave the flag out and set --etcd-endpoints"},
+		{[]string{"--kube-api-url=a:6443"}, nil, "--kube-api-url: want a URL such as https://192.0.2.1:6443"},
+		{[]string{"--kube-api-url=https://u:s3cret@a"}, nil, "--kube-api-url: want no credentials in it: they belong in --kubeconfig-file"},
+		{[]string{"--kube-annotation-prefix=a/b/c"}, nil,
+			`--kube-annotation-prefix "a/b/c": want a domain such as flannel.alpha.coreos.com, or example.com/name-`},
+		{[]string{"--kube-annotation-prefix=Example.com"}, nil,
+			`--kube-annotation-prefix "Example.com": want a domain such as flannel.alpha.coreos.com, or example.com/name-`},
+		{[]string{"--net-config-path="}, nil, `--net-config-path "": want an absolute path`},
 		{[]string{"--healthz-port=x", "--v=-1"}, nil,
 			`--healthz-port "x": want a whole number from 0 to 65535; --v "-1": want a whole number, 0 or more`},
 	} {
@@ -329,4 +334,29 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("given again: %s; want %s", b, a)
 		}
 	})
+}
+
+// In Kubernetes the host may be called anything: the pod tells its node.
+func TestNodeOfPod(t *testing.T) {
+	t.Parallel()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := []string{"POD_NAME=percale-x", "POD_NAMESPACE=kube-percale"}
+	for _, tt := range []struct {
+		args, environ []string
+		want          string
+	}{
+		{[]string{"--kube-subnet-mgr"}, pod, ""},
+		{[]string{"--kube-subnet-mgr"}, append([]string{"NODE_NAME=n7"}, pod...), "n7"},
+		{[]string{"--kube-subnet-mgr", "--node-name=n8"}, pod, "n8"},
+		{[]string{"--kube-subnet-mgr"}, []string{"POD_NAME=percale-x", "POD_NAMESPACE="}, host},
+		{nil, pod, host},
+	} {
+		s, err := Parse(tt.args, tt.environ)
+		if err != nil || s.NodeName != tt.want {
+			t.Errorf("Parse(%q, %q): node %q, %v; want %q", tt.args, tt.environ, s.NodeName, err, tt.want)
+		}
+	}
 }

@@ -28,7 +28,7 @@ type Settings struct {
 	PublicIP      netip.Addr // zero: the uplink's own
 	PublicIPv6    netip.Addr // zero: the uplink's own
 
-	NodeName    string // never empty
+	NodeName    string // "" only where Kubernetes is to tell it, by POD_NAME
 	SubnetFile  string
 	RunDir      string
 	StateDir    string
@@ -46,9 +46,9 @@ type Settings struct {
 	HealthzIP   netip.Addr
 	HealthzPort int // 0: no server
 
-	KubeSubnetMgr             bool // false: Parse refuses true as long as there is no such store
-	KubeAPIURL                string
-	KubeconfigFile            string
+	KubeSubnetMgr             bool   // leases are on Nodes, not in etcd
+	KubeAPIURL                string // "": the kubeconfig's, else the pod's
+	KubeconfigFile            string // "": a pod's service account
 	KubeAnnotationPrefix      string
 	NetConfigPath             string
 	SetNodeNetworkUnavailable bool
