@@ -28,6 +28,7 @@ const (
 	kubeREST = "k8s.io/client-go/rest" // how the API server is reached; no typed clients, which link every API
 	kubeYAML = "sigs.k8s.io/yaml"
 	kubeLibs = "k8s.io" // all of it, for tests and the lab alone
+	kubeconf = "k8s.io/client-go/tools/clientcmd"
 	netlink  = "github.com/vishvananda/netlink"
 	nfsocket = "github.com/mdlayher/netlink" // what nftables sends through
 	nftables = "github.com/google/nftables"
@@ -73,11 +74,13 @@ var rules = []rule{
 	{pkg: "internal/addresses", own: []string{
 		"subnet/local", "subnet/ipam", "network/pod", "network/kernel", "network/firewall/podmasq",
 	}},
+	{pkg: "internal/kubenode", own: []string{"subnet/kube/nodes"}, foreign: []string{kubeREST, kubeconf}},
 	{pkg: "internal/status", own: []string{"subnet", "network"}},
 	{pkg: "internal/web", own: []string{"internal/status"}},
 	{pkg: "internal/agent", foreign: []string{sync, sys, systemd}, own: []string{
 		"subnet/...", "network/...", "backend/...",
 		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web", "internal/addresses",
+		"internal/kubenode",
 	}},
 	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
 		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
