@@ -12,9 +12,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/percale-net/percale/internal/agent"
+	"github.com/percale-net/percale/internal/cnifiles"
 	"github.com/percale-net/percale/internal/config"
 )
 
@@ -45,6 +47,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "percaled:", err)
 		return exitBadUsage
 	}
+	if settings.InstallCNI != "" {
+		return installCNI(settings.InstallCNI, stdout, stderr)
+	}
 	level := slog.LevelInfo
 	if settings.Debug() {
 		level = slog.LevelDebug
@@ -67,5 +72,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitProblem
 	}
 	log.Info("percaled ends; the data plane stays")
+	return exitFine
+}
+
+// installCNI copies the plugins that stand beside us.
+func installCNI(dir string, stdout, stderr io.Writer) int {
+	self, err := os.Executable()
+	if err == nil {
+		err = cnifiles.Install(filepath.Dir(self), dir, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "percaled --install-cni:", err)
+		return exitProblem
+	}
 	return exitFine
 }

@@ -91,7 +91,8 @@ type Agent struct {
 	guards    guards
 	addresses addressBook
 	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
-	stranded  atomic.Pointer[stranded]   // pods of an earlier subnet; nil: none
+	cni       cniFiles
+	stranded  atomic.Pointer[stranded] // pods of an earlier subnet; nil: none
 }
 
 // New returns an agent that does nothing yet.
@@ -110,6 +111,7 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 	a.guardian = reconcile.New("guards", log, a.guardRound)
 	a.guards.tunnel = guard.NewTunnel(settings.Instance())
 	a.addresses.loop = reconcile.New("addresses", log, a.addressRound)
+	a.cni.loop = reconcile.New("CNI files", log, a.cniRound)
 	return a
 }
 
@@ -141,6 +143,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.serve(ctx) })
 	group.Go(func() error { return a.watchdog(ctx) })
 	group.Go(func() error { return a.keep(ctx) })
+	group.Go(func() error { return a.keepCNI(ctx) })
 	return group.Wait()
 }
 

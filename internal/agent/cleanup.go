@@ -45,7 +45,7 @@ func Cleanup(ctx context.Context, s config.Settings, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{c.overlay(ctx, links), c.firewall(ctx), c.bridge(ctx, links)}
+	errs := []error{c.cniFiles(), c.overlay(ctx, links), c.firewall(ctx), c.bridge(ctx, links)}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

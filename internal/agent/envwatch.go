@@ -29,7 +29,8 @@ func (a *Agent) watchEnv(ctx context.Context) error {
 }
 
 // watchFile calls kick when a file of that name came, went or was changed, and
-// once when it watches. It makes the file's directory if there is none.
+// once when it watches; for a path that ends with a slash, when any file of that
+// directory did. It makes the directory if there is none.
 func watchFile(ctx context.Context, path string, kick func()) error {
 	dir, name := filepath.Split(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -66,8 +67,8 @@ func watchFile(ctx context.Context, path string, kick func()) error {
 }
 
 // fileEvents reads what inotify(7) tells of a directory: whether the file of
-// that name, or a loss of events, is among it, and whether the directory itself
-// is gone.
+// that name ("": any), or a loss of events, is among it, and whether the directory
+// itself is gone.
 func fileEvents(b []byte, name string) (concerns, gone bool) {
 	for len(b) >= unix.SizeofInotifyEvent {
 		mask := binary.NativeEndian.Uint32(b[4:])
@@ -77,7 +78,7 @@ func fileEvents(b []byte, name string) (concerns, gone bool) {
 		}
 		of, _, _ := bytes.Cut(b[unix.SizeofInotifyEvent:size], []byte{0})
 		lost := mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_IGNORED) != 0
-		if string(of) == name || lost || mask&unix.IN_Q_OVERFLOW != 0 {
+		if name == "" || string(of) == name || lost || mask&unix.IN_Q_OVERFLOW != 0 {
 			concerns = true
 		}
 		gone = gone || lost

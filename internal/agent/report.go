@@ -47,6 +47,7 @@ func (a *Agent) report(fn func(*status.Status)) {
 		return
 	}
 	a.tellSystemd(now)
+	a.cni.loop.Kick()
 	if now.Ready {
 		a.log.Info("ready", "peers", now.Peers.Programmed)
 	} else if was.Ready {
@@ -122,7 +123,7 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Devices = devicesOf(r)
 		s.PodMTU = a.seen.podMTU
 		s.Sysctls = sysctlsOf(r)
-		s.Refused, s.Notes = refused, slices.Concat(r.notes, shadowNotes(r), a.notes(r.have))
+		s.Refused, s.Notes = refused, slices.Concat(r.notes, shadowNotes(r), a.notes(r.have), a.cniNotes())
 		s.Peers = countOf(peers)
 		s.Kernel.Count++
 		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)

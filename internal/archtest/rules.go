@@ -75,12 +75,14 @@ var rules = []rule{
 		"subnet/local", "subnet/ipam", "network/pod", "network/kernel", "network/firewall/podmasq",
 	}},
 	{pkg: "internal/kubenode", own: []string{"subnet/kube/nodes"}, foreign: []string{kubeREST, kubeconf}},
+	{pkg: "internal/cnifiles", foreign: []string{cniLib, sys}},
 	{pkg: "internal/status", own: []string{"subnet", "network"}},
 	{pkg: "internal/web", own: []string{"internal/status"}},
 	{pkg: "internal/agent", foreign: []string{sync, sys, systemd}, own: []string{
 		"subnet/...", "network/...", "backend/...",
 		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web", "internal/addresses",
 		"internal/kubenode",
+		"internal/cnifiles",
 	}},
 	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
 		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
@@ -89,7 +91,7 @@ var rules = []rule{
 	{pkg: "internal/lab/kubetest", own: []string{"internal/lab", "internal/lab/kubeapi"}, foreign: []string{kubeLibs, sync}},
 	{pkg: "internal/lab/labtest", own: []string{"internal/lab", "internal/netns"}},
 
-	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config"}, foreign: []string{sys}},
+	{pkg: "cmd/percaled", own: []string{"internal/agent", "internal/config", "internal/cnifiles"}, foreign: []string{sys}},
 	{pkg: "cmd/percale", foreign: []string{cobra}, own: []string{
 		"internal/config", "internal/status", "internal/web", "internal/addresses", "network/kernel", "subnet/ipam", "subnet/local", "subnet/sizing",
 	}},

@@ -70,6 +70,9 @@ func nodeOptions(s *Settings) []option {
 		{value: needed(file(&s.StateDir)), name: "state-dir", arg: "DIR", help: "for what must outlive a reboot: this node's lease"},
 		{value: needed(file(&s.SysctlDir)), name: "sysctl-dir", arg: "DIR", help: "where settings of /proc/sys are written, if it is read-only, as in a container"},
 		{value: span(&s.RenewMargin, time.Minute, 1439), name: "subnet-lease-renew-margin", arg: "MINUTES", help: "renew this long before the lease ends"},
+		{value: file(&s.CNIConfDir), name: "cni-conf-dir", arg: "DIR", help: "keep a CNI configuration in this directory; none: do not"},
+		{value: needed(file(&s.CNIConfFile)), name: "cni-conf-file", arg: "FILE", help: "what --cni-conf-dir gets"},
+		{value: boolean(&s.CNIConfExclusive), name: "cni-conf-exclusive", help: "rename CNI configurations that come before ours"},
 		{value: boolean(&s.SweepAddresses), name: "sweep-addresses", help: "free pod addresses of sandboxes that no longer exist"},
 	}
 }
@@ -90,6 +93,7 @@ func watchOptions(s *Settings) []option {
 		{value: number(&s.HealthzPort, 0, 65535), name: "healthz-port", arg: "PORT", help: "their TCP port; 0: not served"},
 		{value: number(&s.Verbosity, 0, math.MaxInt32), name: "v", arg: "LEVEL", help: "1 and above: log debug messages"},
 		{value: boolean(&s.Cleanup), name: "cleanup", help: "remove from this node what percaled made, and exit"},
+		{value: file(&s.InstallCNI), name: "install-cni", arg: "DIR", help: "copy the CNI plugins that stand beside percaled there, and exit"},
 		{value: boolean(new(bool)), name: "version", help: "print the version and exit"},
 	}
 }

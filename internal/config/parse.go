@@ -123,6 +123,9 @@ func (p *parser) set(o option, source, text string) {
 	}
 }
 
+// once are flags that no variable stands for.
+var once = [...]string{"version", "cleanup", "install-cni"}
+
 func (p *parser) environment(environ []string) {
 	env := make(map[string]string)
 	for _, pair := range environ {
@@ -133,7 +136,7 @@ func (p *parser) environment(environ []string) {
 	for _, o := range p.options {
 		// Images commonly set …_VERSION to tell their own. What is done once is
 		// not to be done at each start.
-		if p.given[o.name] || o.name == "version" || o.name == "cleanup" {
+		if p.given[o.name] || slices.Contains(once[:], o.name) {
 			continue
 		}
 		for _, name := range variables(o.name) {

@@ -35,6 +35,10 @@ type Settings struct {
 	SysctlDir   string        // where settings are written; they are read in /proc/sys
 	RenewMargin time.Duration // before a lease ends
 
+	CNIConfDir       string // where container runtimes look for CNI configurations; "": none is kept there
+	CNIConfFile      string // what is kept there
+	CNIConfExclusive bool   // others that would win are set aside
+
 	SweepAddresses bool // free pod addresses of sandboxes that are gone
 
 	IPMasq                   bool
@@ -55,7 +59,8 @@ type Settings struct {
 
 	Verbosity int // klog's level
 
-	Cleanup bool // remove what is ours and end, instead of a run
+	Cleanup    bool   // remove what is ours and end, instead of a run
+	InstallCNI string // directory to copy the CNI plugins to, instead of a run; "": a run
 }
 
 // Debug reports whether to log debug messages, which klog has from level 1 on.
@@ -107,6 +112,7 @@ func defaults() Settings {
 		StateDir:                  "/var/lib/percale",
 		SysctlDir:                 "/proc/sys",
 		RenewMargin:               time.Hour,
+		CNIConfFile:               "/etc/percale/10-percale.conflist",
 		SweepAddresses:            true,
 		IptablesForwardRules:      true,
 		IptablesResync:            5 * time.Second,
