@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -80,6 +81,24 @@ func benchApply(b *testing.B, ch network.Changes) {
 		}
 	}
 	millis(b)
+}
+
+// BenchmarkChangeLocal moves the tunnel to another address of the uplink.
+func BenchmarkChangeLocal(b *testing.B) {
+	for _, count := range peerCounts {
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			n, s := newNode(b), overlay(count)
+			n.reach(b, scope, s)
+			l := s.Links["flannel.1"]
+			for i := range b.N {
+				l.VXLAN.Local = netip.AddrFrom4([4]byte{192, 0, 2, byte(2 - i%2)})
+				if err := n.Apply(b.Context(), network.Changes{SetLinks: []network.Link{l}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			millis(b)
+		})
+	}
 }
 
 // BenchmarkFloor is what the kernel needs for the same messages: encoded

@@ -21,8 +21,15 @@ func (c *Conn) modify(ctx context.Context, have link, want network.Link) error {
 	this := ifInfo{index: have.index}
 	if have.VXLAN != want.VXLAN {
 		underlay, err := c.required(want.VXLAN.Underlay)
-		if err == nil {
-			err = c.step("vxlan", this, func(e *encoder) { e.changeVXLAN(have, want.VXLAN, underlay) })
+		change := func() error {
+			return c.step("vxlan", this, func(e *encoder) { e.changeVXLAN(have, want.VXLAN, underlay) })
+		}
+		switch {
+		case err != nil:
+		case have.VXLAN.Local != want.VXLAN.Local:
+			err = c.changeLocal(ctx, have, underlay, change)
+		default:
+			err = change()
 		}
 		errs = append(errs, err)
 	}

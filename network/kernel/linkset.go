@@ -60,12 +60,14 @@ func (c *Conn) settle(ctx context.Context, want network.Link, anew bool) error {
 	}
 	refused := c.modify(ctx, have, want)
 	have, err = c.link(want.Name)
+	// A new one would not be allowed either, or another try may do.
+	stays := errors.Is(refused, unix.EPERM) || errors.Is(refused, ErrDumpInterrupted)
 	switch {
 	case err != nil:
 		return errors.Join(refused, err)
 	case network.LinkChange(have.Link, want) == network.Keep:
 		return nil
-	case have.VXLAN != want.VXLAN && !anew && !errors.Is(refused, unix.EPERM):
+	case have.VXLAN != want.VXLAN && !anew && !stays:
 		return c.recreate(ctx, want)
 	case refused != nil:
 		return refused
