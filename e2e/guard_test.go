@@ -168,13 +168,17 @@ func TestGuards(t *testing.T) {
 	if _, err := n1.AddPod(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	await(t, n1, func(s status.Status) error {
+	eventually(t, func() error {
+		for _, f := range b.forgeries() { // it lasts
+			f.send(t, b.addr, b.mac)
+		}
+		s, err := n1.Agent(0).Status(t.Context())
 		for _, p := range s.Problems {
 			if p.Part == "tunnel" && strings.Contains(p.Seen, "n3") && strings.Contains(p.Seen, "--public-ip="+l.Node(2).Uplink()[0].String()) {
 				return nil
 			}
 		}
-		return fmt.Errorf("problems %v, guards %+v; want the peer named whose packets came from elsewhere", s.Problems, s.Guards)
+		return fmt.Errorf("problems %v, guards %+v, %v; want the peer named whose packets came from elsewhere", s.Problems, s.Guards, err)
 	})
 
 	// A table that is gone comes back.

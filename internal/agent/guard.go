@@ -37,6 +37,7 @@ type guards struct {
 	tunnel *guard.Tunnel
 	pods   guard.Pods      // of the guard loop alone
 	ports  map[string]bool // of pods, in its last round
+	firsts firsts          // whose tunnel packets are refused; likewise
 
 	touched atomic.Bool // the tunnel's guard may be another than wished
 
@@ -153,9 +154,10 @@ func (a *Agent) guardRound(ctx context.Context) (time.Duration, error) {
 		notes = append(notes, fmt.Sprintf("pods are not guarded, and can send from any address: %v. Load the module nf_tables", podErr))
 	}
 	strangers, countErr := a.guards.count(&s)
-	unknown, fault := refused(strangers, wish.peers)
+	a.guards.firsts = a.guards.firsts.note(strangers, now)
+	told := refused(strangers, wish.peers, a.guards.firsts, now)
 	err = errors.Join(err, possible(podErr), possible(countErr))
-	repaired := a.guards.settle(append(found, more...), append(notes, unknown...))
+	repaired := a.guards.settle(append(found, more...), append(notes, told.notes...))
 	if repaired.what != "" {
 		a.log.Warn("repaired the guards", "found", repaired.what)
 	}
@@ -164,8 +166,11 @@ func (a *Agent) guardRound(ctx context.Context) (time.Duration, error) {
 		s.Repairs.Add(repaired.counts)
 		st.Guards = s
 		st.Fault(partGuard, err, now)
-		st.Fault(partTunnel, fault, now)
+		st.Fault(partTunnel, told.problem, now)
 	})
+	if told.soon {
+		return lasting, err
+	}
 	return period, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/percale-net/percale/backend"
 	"github.com/percale-net/percale/backend/vxlan"
@@ -19,25 +20,76 @@ import (
 // named.
 const namedStrangers = 4
 
+// lasting is how long packets of a peer must go on to be refused to be a problem:
+// one that moves, or is new, may send before its lease is known here.
+const lasting = 10 * time.Second
+
+// A refusal is what is to be told of refused tunnel packets.
+type refusal struct {
+	notes   []string
+	problem error
+	soon    bool // packets may turn out to be a problem
+}
+
+// firsts are when packets of strangers, without their number and age, were first
+// known to be refused.
+type firsts map[guard.Stranger]time.Time
+
+// note remembers who is there, and forgets who is not.
+func (f firsts) note(all []guard.Stranger, now time.Time) firsts {
+	next := make(firsts, len(all))
+	for _, s := range all {
+		key := guard.Stranger{From: s.From, Inner: s.Inner}
+		next[key] = now.Add(-s.Ago)
+		if at, ok := f[key]; ok {
+			next[key] = at
+		}
+	}
+	return next
+}
+
+// age returns for how long packets of s have been refused, up to the last one.
+func (f firsts) age(s guard.Stranger, now time.Time) time.Duration {
+	return now.Add(-s.Ago).Sub(f[guard.Stranger{From: s.From, Inner: s.Inner}])
+}
+
 // refused tells of tunnel packets that were refused lately. Those that may be a
-// peer's are a problem; others are no more than a note.
-func refused(all []guard.Stranger, peers []backend.Peer) (notes []string, problem error) {
+// peer's are a problem if they last; others are no more than a note. Those that
+// are taken by now are neither.
+func refused(all []guard.Stranger, peers []backend.Peer, f firsts, now time.Time) (r refusal) {
 	var texts, unknown []string
 	for _, s := range all {
-		if why := blame(s, peers); why != "" {
-			texts = append(texts, why)
-		} else {
+		why := blame(s, peers)
+		switch {
+		case taken(s, peers):
+		case why == "":
 			unknown = append(unknown, fmt.Sprintf("%s (%d, as from %s)", s.From, s.Packets, s.Inner))
+		case f.age(s, now) >= lasting:
+			texts = append(texts, why)
+		case s.Ago < lasting:
+			r.soon = true
 		}
 	}
 	if len(texts) > 0 {
-		problem = errors.New("tunnel packets are dropped: " + some(texts) +
+		r.problem = errors.New("tunnel packets are dropped: " + some(texts) +
 			". If these are to be taken, set \"Guard\": false in the Backend of net-conf: then any host that reaches the tunnel's port can send to pods")
 	}
 	if len(unknown) > 0 {
-		notes = append(notes, "tunnel packets of hosts that are no peers are dropped: "+some(unknown))
+		r.notes = append(r.notes, "tunnel packets of hosts that are no peers are dropped: "+some(unknown))
 	}
-	return notes, problem
+	return r
+}
+
+// taken reports whether packets like those of s are taken now.
+func taken(s guard.Stranger, peers []backend.Peer) bool {
+	for _, p := range peers {
+		for e := range p.Lease.Endpoints() {
+			if slices.Contains(vxlan.Sources(e), s.From) && (e.Subnet.Contains(s.Inner) || s.Inner == s.From) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // some joins the first few texts.
@@ -54,8 +106,9 @@ func some(texts []string) string {
 func blame(s guard.Stranger, peers []backend.Peer) string {
 	for _, p := range peers {
 		if e, ok := owns(p.Lease, s.Inner); ok && !slices.Contains(vxlan.Sources(e), s.From) {
-			return fmt.Sprintf("%d from %s with addresses of %s (%s), which publishes %s: if they come through a NAT, start percaled there with --public-ip=%s "+
-				"(--public-ipv6 for IPv6); if not, that host forges them", s.Packets, s.From, p.Lease.Name(), e.Subnet, e.Uplink, s.From)
+			return fmt.Sprintf("%d from %s with addresses of %s (%s), which publishes %s: if it has moved there, see by percale status there why its lease says otherwise; "+
+				"if they come through a NAT, start percaled or flanneld there with %s=%s; if neither, that host forges them",
+				s.Packets, s.From, p.Lease.Name(), e.Subnet, e.Uplink, publicFlag(s.From), s.From)
 		}
 	}
 	for _, p := range peers {
@@ -67,6 +120,13 @@ func blame(s guard.Stranger, peers []backend.Peer) string {
 		}
 	}
 	return ""
+}
+
+func publicFlag(a netip.Addr) string {
+	if a.Is6() {
+		return "--public-ipv6"
+	}
+	return "--public-ip"
 }
 
 // owns returns the endpoint of a lease whose subnet an address is in.

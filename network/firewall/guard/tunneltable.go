@@ -148,6 +148,7 @@ type Stranger struct {
 	From    netip.Addr // the outer source
 	Inner   netip.Addr // the source of the packet within
 	Packets uint64
+	Ago     time.Duration // since the last one
 }
 
 // strangers reads who was refused lately.
@@ -164,7 +165,7 @@ func (t *tunnel) strangers(c *nft.Conn) ([]Stranger, error) {
 			}
 			from, _ := netip.AddrFromSlice(e.Key[:v.len])
 			inner, _ := netip.AddrFromSlice(e.Key[v.len:])
-			s := Stranger{From: from, Inner: inner}
+			s := Stranger{From: from, Inner: inner, Ago: max(refusedFor-e.Expires, 0)}
 			if e.Counter != nil {
 				s.Packets = e.Counter.Packets
 			}
