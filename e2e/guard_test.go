@@ -126,7 +126,7 @@ func (b *besieged) arrived(t *testing.T, want func(got map[string]bool) error) {
 // cluster, from a peer and from pods, with the guards and without.
 func TestGuards(t *testing.T) {
 	t.Parallel()
-	l := up(t, lab.Spec{Nodes: 3, Pods: 1, Conf: conf(`{"Backend":{"Guard":true}}`)})
+	l := up(t, lab.Spec{Nodes: 3, Pods: 1})
 	n1 := l.Node(1)
 	b := &besieged{lab: l, addr: n1.Pods()[0].Addrs[0]}
 	output(t, l.Node(3).NS(), "ip address add 192.168.77.200/32 dev eth0")

@@ -21,7 +21,7 @@ import (
 func TestPublishedAddressOfANAT(t *testing.T) {
 	t.Parallel()
 	const published = "203.0.113.12"
-	l := up(t, lab.Spec{Nodes: 2, Pods: 1, Conf: conf(`{"Backend":{"Guard":true}}`)})
+	l := up(t, lab.Spec{Nodes: 2, Pods: 1})
 	n := l.Node(2)
 	if err := n.Agent(0).Stop(t.Context()); err != nil {
 		t.Fatal(err)

@@ -92,7 +92,7 @@ func (a *Agent) tunnelOff() string {
 	switch {
 	case a.conf.Backend.Type != config.TypeVXLAN:
 		return "no tunnel"
-	case !a.conf.Backend.Guard:
+	case a.conf.Backend.Unguarded:
 		return "off in net-conf"
 	case a.engine.Name() != string(config.FirewallNFTables):
 		return "not in " + a.engine.Name() + " mode"

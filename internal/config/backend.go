@@ -19,7 +19,7 @@ type Backend struct {
 	GBP           bool
 	Learning      bool
 	DirectRouting bool
-	Guard         bool // tunnel packets are taken of known peers alone
+	Unguarded     bool // tunnel packets of anybody are taken
 }
 
 // The types of Backend.
@@ -105,7 +105,7 @@ func (o object) vxlan() Backend {
 	b.GBP = o.toggle("GBP", false)
 	b.Learning = o.toggle("Learning", false)
 	b.DirectRouting = o.toggle("DirectRouting", false)
-	b.Guard = o.toggle("Guard", false)
+	b.Unguarded = !o.toggle("Guard", true)
 	return b
 }
 
