@@ -105,3 +105,17 @@ func (m *mover) follows(t *testing.T, c uplinkChange) {
 		return errors.Join(errs...)
 	})
 }
+
+// accepted wants the peer to find nothing wrong with what the node sends it.
+func (m *mover) accepted(t *testing.T, c uplinkChange) {
+	t.Helper()
+	s, err := m.peer.Agent(0).Status(t.Context())
+	if err != nil || s.Guards.Tunnel != "on" {
+		t.Errorf("%s: guards of the peer %+v, %v; want that of the tunnel on", c.name, s.Guards, err)
+	}
+	for _, p := range s.Problems {
+		if p.Part == "tunnel" {
+			t.Errorf("%s: the peer says: %s", c.name, p.Seen)
+		}
+	}
+}

@@ -89,6 +89,7 @@ func (m *mover) run(t *testing.T) map[int]error {
 		away := time.Since(began).Round(time.Millisecond)
 		m.follows(t, c)
 		m.answers(t, 20)
+		m.accepted(t, c)
 		now, most := m.lost(), 10+c.extra+int(away/pingEvery)
 		v4, v6 := now[0]-lost[0], now[1]-lost[1]
 		t.Logf("%s: %d packets of IPv4 and %d of IPv6 lost; the change itself took %v", c.name, v4, v6, away)

@@ -154,8 +154,8 @@ func (a *Agent) guardRound(ctx context.Context) (time.Duration, error) {
 		notes = append(notes, fmt.Sprintf("pods are not guarded, and can send from any address: %v. Load the module nf_tables", podErr))
 	}
 	strangers, countErr := a.guards.count(&s)
-	a.guards.firsts = a.guards.firsts.note(strangers, now)
-	told := refused(strangers, wish.peers, a.guards.firsts, now)
+	told, firsts := a.guards.firsts.judge(strangers, wish.peers, now)
+	a.guards.firsts = firsts
 	err = errors.Join(err, possible(podErr), possible(countErr))
 	repaired := a.guards.settle(append(found, more...), append(notes, told.notes...))
 	if repaired.what != "" {

@@ -35,36 +35,27 @@ type refusal struct {
 // known to be refused.
 type firsts map[guard.Stranger]time.Time
 
-// note remembers who is there, and forgets who is not.
-func (f firsts) note(all []guard.Stranger, now time.Time) firsts {
-	next := make(firsts, len(all))
-	for _, s := range all {
-		key := guard.Stranger{From: s.From, Inner: s.Inner}
-		next[key] = now.Add(-s.Ago)
-		if at, ok := f[key]; ok {
-			next[key] = at
-		}
-	}
-	return next
-}
-
-// age returns for how long packets of s have been refused, up to the last one.
-func (f firsts) age(s guard.Stranger, now time.Time) time.Duration {
-	return now.Add(-s.Ago).Sub(f[guard.Stranger{From: s.From, Inner: s.Inner}])
-}
-
-// refused tells of tunnel packets that were refused lately. Those that may be a
-// peer's are a problem if they last; others are no more than a note. Those that
-// are taken by now are neither.
-func refused(all []guard.Stranger, peers []backend.Peer, f firsts, now time.Time) (r refusal) {
+// judge tells of tunnel packets that were refused lately, and returns what to
+// judge the next ones by. Those that may be a peer's are a problem if they last;
+// others are no more than a note. Those that are taken by now are neither.
+func (f firsts) judge(all []guard.Stranger, peers []backend.Peer, now time.Time) (r refusal, next firsts) {
 	var texts, unknown []string
+	next = make(firsts, len(all))
 	for _, s := range all {
+		if taken(s, peers) {
+			continue
+		}
+		key, last := guard.Stranger{From: s.From, Inner: s.Inner}, now.Add(-s.Ago)
+		first, ok := f[key]
+		if !ok {
+			first = last
+		}
+		next[key] = first
 		why := blame(s, peers)
 		switch {
-		case taken(s, peers):
 		case why == "":
 			unknown = append(unknown, fmt.Sprintf("%s (%d, as from %s)", s.From, s.Packets, s.Inner))
-		case f.age(s, now) >= lasting:
+		case last.Sub(first) >= lasting:
 			texts = append(texts, why)
 		case s.Ago < lasting:
 			r.soon = true
@@ -77,7 +68,7 @@ func refused(all []guard.Stranger, peers []backend.Peer, f firsts, now time.Time
 	if len(unknown) > 0 {
 		r.notes = append(r.notes, "tunnel packets of hosts that are no peers are dropped: "+some(unknown))
 	}
-	return r
+	return r, next
 }
 
 // taken reports whether packets like those of s are taken now.

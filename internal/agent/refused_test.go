@@ -37,7 +37,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := guard.Stranger{From: netip.MustParseAddr(tt.from), Inner: netip.MustParseAddr(tt.inner), Packets: 7}
-			r := refused([]guard.Stranger{s}, peers, longAgo(s), time.Now())
+			r, _ := longAgo(s).judge([]guard.Stranger{s}, peers, time.Now())
 			text := ""
 			if r.problem != nil {
 				text = r.problem.Error()
@@ -49,14 +49,14 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
-	if r := refused(nil, peers, nil, time.Now()); r.problem != nil || r.notes != nil || r.soon {
-		t.Errorf("refused of nothing = %+v; want nothing", r)
+	if r, _ := (firsts)(nil).judge(nil, peers, time.Now()); r.problem != nil || r.notes != nil || r.soon {
+		t.Errorf("judge of nothing = %+v; want nothing", r)
 	}
 	var many []guard.Stranger
 	for range 9 {
 		many = append(many, guard.Stranger{From: netip.MustParseAddr("198.51.100.1"), Inner: netip.MustParseAddr("198.51.100.2"), Packets: 1})
 	}
-	if r := refused(many, peers, nil, time.Now()); len(r.notes) != 1 || !strings.Contains(r.notes[0], "and 5 more") {
+	if r, _ := (firsts)(nil).judge(many, peers, time.Now()); len(r.notes) != 1 || !strings.Contains(r.notes[0], "and 5 more") {
 		t.Errorf("notes of nine strangers = %q; want four named", r.notes)
 	}
 }
@@ -70,31 +70,36 @@ func longAgo(s guard.Stranger) firsts {
 // not publish, as the agent looks at them at certain times.
 func TestRefusedForAMoment(t *testing.T) {
 	t.Parallel()
-	peers := []backend.Peer{{Lease: subnet.Lease{Node: "n2", V4: subnet.Endpoint{
-		Subnet: netip.MustParsePrefix("10.244.2.0/24"), Uplink: netip.MustParseAddr("192.0.2.2"),
-	}}}}
+	at := func(uplink string) []backend.Peer {
+		return []backend.Peer{{Lease: subnet.Lease{Node: "n2", V4: subnet.Endpoint{
+			Subnet: netip.MustParsePrefix("10.244.2.0/24"), Uplink: netip.MustParseAddr(uplink),
+		}}}}
+	}
+	moved, back := at("192.0.2.2"), at("192.0.2.9")
+	type look struct {
+		last      time.Duration // packet, after the first one; the looks are 10 s apart
+		peers     []backend.Peer
+		soon, bad bool
+	}
 	start := time.Now()
-	for _, tt := range []struct {
-		name      string
-		last      []time.Duration // packet, after the first one, at each look; the looks are 10 s apart
-		soon, bad []bool
-	}{
-		{"moved", []time.Duration{0, 0, 0}, []bool{true, false, false}, []bool{false, false, false}},
-		{"moved slowly", []time.Duration{0, 9 * time.Second, 9 * time.Second}, []bool{true, true, false}, []bool{false, false, false}},
-		{"stays", []time.Duration{0, 10 * time.Second, 20 * time.Second}, []bool{true, false, false}, []bool{false, true, true}},
-		{"stayed, and ended", []time.Duration{0, 10 * time.Second, 10 * time.Second}, []bool{true, false, false}, []bool{false, true, true}},
+	for name, looks := range map[string][]look{
+		"moved":            {{0, moved, true, false}, {0, moved, false, false}},
+		"moved slowly":     {{0, moved, true, false}, {9 * time.Second, moved, true, false}, {9 * time.Second, moved, false, false}},
+		"stays":            {{0, moved, true, false}, {10 * time.Second, moved, false, true}, {20 * time.Second, moved, false, true}},
+		"stayed and ended": {{0, moved, true, false}, {10 * time.Second, moved, false, true}, {10 * time.Second, moved, false, true}},
+		"to and fro":       {{0, moved, true, false}, {0, back, false, false}, {20 * time.Second, moved, true, false}, {20 * time.Second, moved, false, false}},
 	} {
 		var f firsts
-		for i, last := range tt.last {
+		for i, l := range looks {
 			now := start.Add(time.Duration(i) * lasting)
-			s := []guard.Stranger{{From: netip.MustParseAddr("192.0.2.9"), Inner: netip.MustParseAddr("10.244.2.7"), Packets: uint64(i), Ago: now.Sub(start) - last}}
-			f = f.note(s, now)
-			if r := refused(s, peers, f, now); r.soon != tt.soon[i] || (r.problem != nil) != tt.bad[i] || r.notes != nil {
-				t.Errorf("%s, look %d: %+v; want soon %t, a problem %t", tt.name, i, r, tt.soon[i], tt.bad[i])
+			s := guard.Stranger{From: netip.MustParseAddr("192.0.2.9"), Inner: netip.MustParseAddr("10.244.2.7"), Packets: uint64(i), Ago: now.Sub(start) - l.last}
+			var r refusal
+			if r, f = f.judge([]guard.Stranger{s}, l.peers, now); r.soon != l.soon || (r.problem != nil) != l.bad || r.notes != nil {
+				t.Errorf("%s, look %d: %+v; want soon %t, a problem %t", name, i, r, l.soon, l.bad)
 			}
 		}
-		if f = f.note(nil, start); len(f) != 0 {
-			t.Errorf("%s: %v remembered of strangers that are gone", tt.name, f)
+		if _, f = f.judge(nil, moved, start); len(f) != 0 {
+			t.Errorf("%s: %v remembered of strangers that are gone", name, f)
 		}
 	}
 }
