@@ -29,14 +29,20 @@ type PodNetwork struct {
 }
 
 // Lengths returns the prefix lengths of the origins of one family, each once, in
-// order. There are few: that of nodes' subnets, and that of single addresses.
-func Lengths(origins map[Origin]bool, is6 bool) []int {
+// order. There are few: that of nodes' subnets and that of single addresses, which
+// are there before and after any peer is, and seldom another.
+func (t Tunnel) Lengths(origins map[Origin]bool, is6 bool) []int {
 	var all []int
+	for _, n := range [...]PodNetwork{t.V4, t.V6} {
+		if n.Network.IsValid() && n.Network.Addr().Is6() == is6 {
+			all = append(all, n.Node, n.Network.Addr().BitLen())
+		}
+	}
 	for o := range origins {
-		if o.Peer.Is6() == is6 && !slices.Contains(all, o.Pods.Bits()) {
+		if o.Peer.Is6() == is6 {
 			all = append(all, o.Pods.Bits())
 		}
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }

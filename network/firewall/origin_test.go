@@ -17,13 +17,23 @@ func TestLengths(t *testing.T) {
 	} {
 		origins[Origin{Peer: netip.MustParseAddr(o[0]), Pods: netip.MustParsePrefix(o[1])}] = true
 	}
-	if got, want := Lengths(origins, false), []int{24, 26, 32}; !slices.Equal(got, want) {
-		t.Errorf("IPv4 lengths = %v; want %v", got, want)
-	}
-	if got, want := Lengths(origins, true), []int{64}; !slices.Equal(got, want) {
-		t.Errorf("IPv6 lengths = %v; want %v", got, want)
-	}
-	if got := Lengths(nil, true); got != nil {
-		t.Errorf("lengths of nothing = %v; want none", got)
+	v4 := Tunnel{V4: PodNetwork{Network: netip.MustParsePrefix("10.244.0.0/16"), Node: 23}}
+	for _, tt := range []struct {
+		name    string
+		tunnel  Tunnel
+		origins map[Origin]bool
+		v6      bool
+		want    []int
+	}{
+		{"IPv4", Tunnel{}, origins, false, []int{24, 26, 32}},
+		{"IPv6", Tunnel{}, origins, true, []int{64}},
+		{"nothing", Tunnel{}, nil, true, nil},
+		{"no peer yet", v4, nil, false, []int{23, 32}},
+		{"no peer yet, family off", v4, nil, true, nil},
+		{"both", v4, origins, false, []int{23, 24, 26, 32}},
+	} {
+		if got := tt.tunnel.Lengths(tt.origins, tt.v6); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: lengths = %v; want %v", tt.name, got, tt.want)
+		}
 	}
 }

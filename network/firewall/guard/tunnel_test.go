@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	nft "github.com/google/nftables"
@@ -354,5 +355,20 @@ func TestTunnelOfPods(t *testing.T) {
 		if got := passes(i); got != w.passes {
 			t.Errorf("%s arrived: %v; want %v", w.name, got, w.passes)
 		}
+	}
+}
+
+// TestTunnelWithoutPeers has the first peer come and the last one go: neither
+// changes a rule, which would look like somebody else's doing.
+func TestTunnelWithoutPeers(t *testing.T) {
+	t.Parallel()
+	b, g := newBorder(t), NewTunnel("percale")
+	b.sync(t, g, nil, false)
+	do(t, b.node, func() error {
+		return g.Admit(rules(), origins(peer, "10.244.2.0/24", peer, peer+"/32", peer6, "fd00:2::/64", peer6, peer6+"/128"))
+	})
+	changed := b.sync(t, g, nil, false)
+	if i := slices.IndexFunc(changed, func(c string) bool { return !strings.HasSuffix(c, "not wanted") }); len(changed) == 0 || i >= 0 {
+		t.Errorf("without the last peer: %q; want elements alone, not wanted", changed)
 	}
 }

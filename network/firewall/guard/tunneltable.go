@@ -43,7 +43,7 @@ func newTunnel(name string, t firewall.Tunnel, origins map[firewall.Origin]bool)
 	judge := out.chain("tunnel")
 	for i, v := range versions() {
 		key := [2]nft.SetDatatype{nft.TypeIPAddr, nft.TypeIP6Addr}[i]
-		for _, bits := range firewall.Lengths(origins, i == 1) {
+		for _, bits := range t.Lengths(origins, i == 1) {
 			s := out.set(setOf(v, bits), key, key)
 			from[s.Name] = s
 			judge.rule(fmt.Sprintf("of a peer, from its /%d", bits), v.is(), l4Header(innerType, be16(v.ethertype)...),
