@@ -193,6 +193,8 @@ func lasting(s status.Status, now time.Time) string {
 		return "for " + age(now, s.Expires) + " unless renewed"
 	case s.Store.Cached || lost:
 		return "not confirmed by the store"
+	case s.Store.Kind == status.Kube:
+		return "as long as the Node is"
 	}
 	return "for ever"
 }

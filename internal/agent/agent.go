@@ -30,6 +30,7 @@ import (
 	"github.com/percale-net/percale/network/owned"
 	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/kube/nodes"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -92,7 +93,8 @@ type Agent struct {
 	addresses addressBook
 	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
 	cni       cniFiles
-	stranded  atomic.Pointer[stranded] // pods of an earlier subnet; nil: none
+	stranded  atomic.Pointer[stranded]  // pods of an earlier subnet; nil: none
+	node      atomic.Pointer[nodes.Own] // our Node object; nil: not known, or not in Kubernetes
 }
 
 // New returns an agent that does nothing yet.
@@ -101,7 +103,7 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 	a.board = status.NewBoard(status.Status{
 		Node: settings.NodeName, Version: version, PID: os.Getpid(), Started: time.Now(),
 		Waiting: "starting",
-		Store:   status.Store{Kind: "etcd"},
+		Store:   status.Store{Kind: storeKind(settings)},
 	})
 	a.newsLoop = reconcile.New("news", log, a.newsRound)
 	a.cache = reconcile.New("cache", log, a.cacheRound)
@@ -134,7 +136,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.loadOwned()
 
 	a.began = time.Now()
-	a.remember()
 	defer context.AfterFunc(ctx, func() {
 		a.ending.Store(true)
 		notify(daemon.SdNotifyStopping) // what comes of an error, comes anyhow
@@ -153,6 +154,10 @@ var errNewConf = errors.New("the network configuration has changed")
 // keep learns what to do, and then does it until ctx ends. A new configuration
 // makes it learn again; until then, and while it does, the data plane stays.
 func (a *Agent) keep(ctx context.Context) error {
+	if !a.persist(ctx, partStore, a.learnName) {
+		return nil
+	}
+	a.remember()
 	for a.prepare(ctx) {
 		if err := a.runLoops(ctx); !errors.Is(err, errNewConf) {
 			return err

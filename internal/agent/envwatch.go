@@ -36,6 +36,12 @@ func watchFile(ctx context.Context, path string, kick func()) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	return watchFolder(ctx, dir, name, kick)
+}
+
+// watchFolder is watchFile for a folder that is there; a name "" stands for all
+// files in it.
+func watchFolder(ctx context.Context, dir, name string, kick func()) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("%w: sysctl fs.inotify.max_user_instances says how many programs of one user may watch files", err)

@@ -88,6 +88,9 @@ func sameLeases(a, b subnet.Snapshot) bool {
 	if len(a.Leases) != len(b.Leases) || len(a.Refused) != len(b.Refused) {
 		return false
 	}
+	if a.Own != b.Own {
+		return false
+	}
 	if len(a.Leases) > 0 && &a.Leases[0] == &b.Leases[0] {
 		return true
 	}

@@ -66,9 +66,10 @@ func (a *Agent) tunnelWish(peers []backend.Peer, keep bool) tunnelWish {
 	if w.off != "" {
 		return w
 	}
+	own := a.facts.view().lease
 	w.rules = firewall.Tunnel{
 		Port: a.conf.Backend.Port, VNI: a.conf.Backend.VNI,
-		V4: podNetwork(a.conf.Pools.V4), V6: podNetwork(a.conf.Pools.V6),
+		V4: podNetwork(a.conf.Pools.V4, own.V4), V6: podNetwork(a.conf.Pools.V6, own.V6),
 	}
 	w.origins = make(map[firewall.Origin]bool, 2*len(peers))
 	for _, p := range peers {
@@ -83,8 +84,14 @@ func (a *Agent) tunnelWish(peers []backend.Peer, keep bool) tunnelWish {
 	return w
 }
 
-func podNetwork(p subnet.Pool) firewall.PodNetwork {
-	return firewall.PodNetwork{Network: p.Network, Node: p.Len}
+// podNetwork takes the length of nodes' subnets from ours: where the cluster
+// assigns them, net-conf does not tell it.
+func podNetwork(p subnet.Pool, own subnet.Endpoint) firewall.PodNetwork {
+	n := firewall.PodNetwork{Network: p.Network, Node: p.Len}
+	if own.Subnet.IsValid() {
+		n.Node = own.Subnet.Bits()
+	}
+	return n
 }
 
 // tunnelOff says why the tunnel is not guarded; "" if it is.

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,22 +33,26 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 		err = fmt.Errorf("%w: peers send packets for these pods there. Move them: kubectl drain %s --ignore-daemonsets, "+
 			"and reboot it if pods of daemon sets stay; with the last of them gone, it takes another subnet by itself",
 			err, a.settings.NodeName)
+	case errors.Is(err, subnet.ErrReassigned):
+		err = fmt.Errorf("%w. It stays until they are gone: kubectl drain %s --ignore-daemonsets, "+
+			"and reboot it if pods of daemon sets stay", err, a.settings.NodeName)
 	case err != nil:
-		err = fmt.Errorf("lease a subnet: %w", err)
+		err = fmt.Errorf("lease a subnet: %w", a.remedy(err))
 	}
 	a.report(func(s *status.Status) { s.Fault(partLease, err, time.Now()) })
 	return untilNext(a.facts.view().renewAt), err
 }
 
 func (a *Agent) publish(ctx context.Context, v view) error {
-	own, release, pods, err := a.choose(ctx, v)
-	if err != nil {
-		return err
+	own, release, pods, reassigned := a.choose(ctx, v)
+	if reassigned != nil && !errors.Is(reassigned, subnet.ErrReassigned) {
+		return reassigned
 	}
 	a.fillData(&own, v)
 	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
-	if v.held && own == v.lease && fresh && slices.Contains(v.snapshot.Leases, own) && len(release) == 0 {
-		return nil
+	stands := slices.Contains(v.snapshot.Leases, own) && !v.snapshot.Own.Amiss
+	if v.held && own == v.lease && fresh && stands && len(release) == 0 {
+		return reassigned
 	}
 	expires, err := a.store.Publish(ctx, own)
 	if err != nil {
@@ -60,10 +65,11 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 			return fmt.Errorf("release our older lease: %w", err)
 		}
 	}
-	return nil
+	return reassigned
 }
 
-// choose returns what to lease and what to release. It looks for pods, and
+// choose returns what to lease and what to release; with ErrReassigned, what to
+// lease as long as pods live in it. It looks for pods, and
 // returns the ports of those that live, only where another subnet than the last
 // one would be chosen without them.
 func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release []subnet.Lease, pods map[string]bool, err error) {
@@ -123,11 +129,18 @@ func movedFrom(before, own subnet.Lease) error {
 
 // claim says what we ask for.
 func (a *Agent) claim(v view) subnet.Claim {
-	last := v.last()
-	c := subnet.Claim{Node: a.settings.NodeName, Backend: a.backend.Name(), Pools: a.conf.Pools}
-	c.V4 = subnet.Endpoint{Subnet: last.V4.Subnet, Uplink: either(a.settings.PublicIP, v.uplink.V4)}
-	c.V6 = subnet.Endpoint{Subnet: last.V6.Subnet, Uplink: either(a.settings.PublicIPv6, v.uplink.V6)}
+	last, own := v.last(), v.snapshot.Own
+	public4, public6 := a.public(own)
+	c := subnet.Claim{Node: a.settings.NodeName, Backend: a.backend.Name(), Pools: a.pools(v), Assigned: own.Assigned}
+	c.V4 = subnet.Endpoint{Subnet: last.V4.Subnet, Uplink: cmp.Or(own.V4.Overwrite, public4, v.uplink.V4)}
+	c.V6 = subnet.Endpoint{Subnet: last.V6.Subnet, Uplink: cmp.Or(own.V6.Overwrite, public6, v.uplink.V6)}
 	return c
+}
+
+// public returns the addresses that this node is told to publish instead of its
+// uplink's: what the store says goes before the flags.
+func (a *Agent) public(own subnet.Own) (v4, v6 netip.Addr) {
+	return cmp.Or(own.V4.Public, a.settings.PublicIP), cmp.Or(own.V6.Public, a.settings.PublicIPv6)
 }
 
 // fillData adds what the backend publishes. It sees what the lease said
@@ -135,7 +148,7 @@ func (a *Agent) claim(v view) subnet.Claim {
 func (a *Agent) fillData(own *subnet.Lease, v view) {
 	before := v.last()
 	for _, l := range v.snapshot.Leases {
-		if l.V4.Subnet == own.V4.Subnet && l.V6.Subnet == own.V6.Subnet {
+		if l.V4.Subnet == own.V4.Subnet && l.V6.Subnet == own.V6.Subnet && l.Backend != "" {
 			before = l
 		}
 	}
@@ -147,7 +160,7 @@ func (a *Agent) fillData(own *subnet.Lease, v view) {
 
 // self is what a backend is told of this node.
 func (a *Agent) self(v view) backend.Self {
-	return backend.Self{Node: a.settings.NodeName, Lease: v.lease, Pools: a.conf.Pools, Uplink: v.uplink}
+	return backend.Self{Node: a.settings.NodeName, Lease: v.lease, Pools: a.pools(v), Uplink: v.uplink}
 }
 
 // untilNext returns when to look again: for the renewal, or because a lost race
@@ -157,13 +170,6 @@ func untilNext(renewAt time.Time) time.Duration {
 		return period
 	}
 	return min(period, max(time.Until(renewAt), time.Second))
-}
-
-func either(a, b netip.Addr) netip.Addr {
-	if a.IsValid() {
-		return a
-	}
-	return b
 }
 
 func later(a, b time.Time) time.Time {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/local"
@@ -51,7 +52,20 @@ func (a *Agent) remember() {
 }
 
 // storeName tells whose leases the known peers are.
-func (a *Agent) storeName() string { return "etcd " + a.settings.EtcdPrefix }
+func (a *Agent) storeName() string {
+	if a.settings.KubeSubnetMgr {
+		return storeKind(a.settings) + " " + a.settings.KubeAnnotationPrefix
+	}
+	return storeKind(a.settings) + " " + a.settings.EtcdPrefix
+}
+
+// storeKind names what keeps the leases.
+func storeKind(s config.Settings) string {
+	if s.KubeSubnetMgr {
+		return status.Kube
+	}
+	return status.Etcd
+}
 
 // fallBackIn returns how long to wait for the store before what is on disk is
 // to be used, 0 for no more, and whether there is anything.
@@ -83,8 +97,8 @@ func (a *Agent) fallBack() time.Duration {
 func (a *Agent) resume() {
 	var own subnet.Lease
 	if !a.facts.update(func(v *view) {
-		own = v.previous.In(a.conf.Pools)
-		if v.held || !own.Covers(a.conf.Pools) {
+		own = a.allowed(v.previous)
+		if v.held || len(own.Subnets()) == 0 || !own.Covers(a.pools(*v)) {
 			return
 		}
 		own.Node, own.Backend = a.settings.NodeName, a.backend.Name() // subnet.env does not have them

@@ -41,6 +41,9 @@ func (a *Agent) openStore(context.Context) error {
 		return nil // a new configuration is no reason for a new connection
 	}
 	s := a.settings
+	if s.KubeSubnetMgr {
+		return a.openKube()
+	}
 	store, err := etcd.Open(etcd.Config{
 		Endpoints: s.EtcdEndpoints,
 		Prefix:    s.EtcdPrefix,

@@ -16,6 +16,7 @@ import (
 	"github.com/percale-net/percale/network/owned"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/etcd"
+	"github.com/percale-net/percale/subnet/kube"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -144,7 +145,10 @@ func (c *cleaner) tellSettings(ctx context.Context, links map[string]network.Lin
 			c.say("left %s = %s, on which others may depend; if none does: sysctl -w %s=%s", path, on, path, off)
 		}
 	}
-	if c.remains.lease != (subnet.Lease{}) {
+	if c.remains.lease != (subnet.Lease{}) && c.settings.KubeSubnetMgr {
+		c.say("left the lease on the Node object, with which it goes; to end it now: kubectl annotate node %s %s",
+			c.remains.lease.Node, strings.Join(kube.Keys(c.settings.KubeAnnotationPrefix), "- ")+"-")
+	} else if c.remains.lease != (subnet.Lease{}) {
 		key := etcd.LeaseKey(c.settings.EtcdPrefix, c.remains.lease)
 		c.say("left the lease in the store, where it ends by itself; to end it now, on a machine that reaches etcd: etcdctl del '%s'", key)
 	}

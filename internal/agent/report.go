@@ -75,6 +75,9 @@ func waiting(s status.Status) string {
 	}
 	switch {
 	case s.Backend == "":
+		if s.Store.Kind == status.Kube {
+			return "reading the network configuration from its file"
+		}
 		return "reading the network configuration from " + s.Store.Kind
 	case !s.Store.Synced && !s.Store.Cached:
 		return "reading leases from " + s.Store.Kind
@@ -123,7 +126,7 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Devices = devicesOf(r)
 		s.PodMTU = a.seen.podMTU
 		s.Sysctls = sysctlsOf(r)
-		s.Refused, s.Notes = refused, slices.Concat(r.notes, shadowNotes(r), a.notes(r.have), a.cniNotes())
+		s.Refused, s.Notes = refused, slices.Concat(r.notes, a.halfNotes(v), shadowNotes(r), a.notes(r.have), a.cniNotes())
 		s.Peers = countOf(peers)
 		s.Kernel.Count++
 		s.Kernel.Last, s.Kernel.Took = r.began, time.Since(r.began)
@@ -157,7 +160,7 @@ func sysctlsOf(r result) []string {
 }
 
 func (a *Agent) ipv6Fault(r result) error {
-	if r.err == nil && a.conf.Pools.V6.Enabled() && !hasIPv6(r.have) {
+	if r.err == nil && r.self.Pools.V6.Enabled() && !hasIPv6(r.have) {
 		return errNoIPv6
 	}
 	return nil

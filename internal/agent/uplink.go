@@ -27,10 +27,13 @@ func (a *Agent) followUplink(ctx context.Context) error {
 			a.seen.addresses = append(a.seen.addresses, network.Address{Link: l.Name, Prefix: addr.Prefix})
 		}
 	}
+	v := a.facts.view()
+	pools := a.pools(v)
+	public4, public6 := a.public(v.snapshot.Own)
 	up, err := uplink.Choose(uplink.Wish{
 		Ifaces: s.Ifaces, Regexes: s.IfaceRegexes, Reach: s.IfaceCanReach,
-		PublicV4: s.PublicIP, PublicV6: s.PublicIPv6,
-		V4: a.conf.Pools.V4.Enabled(), V6: a.conf.Pools.V6.Enabled(), Pods: a.networks(),
+		PublicV4: public4, PublicV6: public6,
+		V4: pools.V4.Enabled(), V6: pools.V6.Enabled(), Pods: a.networks(),
 	}, known)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoUplink, err)

@@ -72,9 +72,15 @@ type PeerCount struct {
 	Programmed int `json:"programmed"` // of these, complete in the kernel
 }
 
+// The kinds of Store.
+const (
+	Etcd = "etcd"
+	Kube = "kube" // annotations of Kubernetes Nodes
+)
+
 // A Store is the source of leases.
 type Store struct {
-	Kind   string    `json:"kind"`
+	Kind   string    `json:"kind"`             // Etcd or Kube
 	Synced bool      `json:"synced"`           // every lease is known
 	Cached bool      `json:"cached,omitempty"` // it has not answered yet: leases are those of the last run
 	At     time.Time `json:"at,omitzero"`      // of the newest snapshot

@@ -61,6 +61,16 @@ func newKeys(prefix string) (keys, error) {
 	return k, nil
 }
 
+// Keys returns the annotations that hold a node's lease, given the prefix of
+// flannel's; none where it is no prefix.
+func Keys(prefix string) []string {
+	k, err := newKeys(prefix)
+	if err != nil {
+		return nil
+	}
+	return k.published
+}
+
 // wanted reports whether an annotation is of use to us.
 func (k keys) wanted(key string) bool {
 	switch key {
