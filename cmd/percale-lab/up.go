@@ -15,7 +15,7 @@ import (
 
 func upCommand(name *string) *cobra.Command {
 	var spec lab.Spec
-	var families, conf string
+	var families, conf, store string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -23,6 +23,7 @@ func upCommand(name *string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spec.Name, spec.Families, spec.Conf = *name, lab.Families(families), json.RawMessage(conf)
+			spec.Store = lab.Store(store)
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			start := time.Now()
@@ -43,6 +44,9 @@ func upCommand(name *string) *cobra.Command {
 	f.StringVar(&families, "families", "ipv4", "ipv4, dual or ipv6")
 	f.StringVar(&spec.Backend, "backend", "vxlan", "type of the backend")
 	f.StringVar(&conf, "conf", "", "JSON object to merge into net-conf, such as '{\"Backend\":{\"DirectRouting\":true}}'")
+	f.StringVar(&store, "store", "etcd", "where the leases are: etcd, or kube: on the Nodes of a real API server (make kubeapi)")
+	f.StringVar(&spec.Manifest, "manifest", "", "with --store kube: what to apply to it; default dist/percale.yaml beside the binaries' folder")
+	f.BoolVar(&spec.NoPodCIDRs, "no-pod-cidrs", false, "with --store kube: Kubernetes gives Nodes no pod ranges")
 	f.StringArrayVar(&spec.Args, "agent-arg", nil, "argument for every percaled; may be repeated")
 	f.StringVar(&spec.Bin, "bin", "", "directory of the binaries; default $PERCALE_BIN, else this program's")
 	f.DurationVar(&timeout, "timeout", 2*time.Minute, "give up, and remove what was made, after this time")

@@ -84,8 +84,8 @@ var rules = []rule{
 		"internal/kubenode",
 		"internal/cnifiles",
 	}},
-	{pkg: "internal/lab", foreign: []string{etcd, grpc, sync, sys}, own: []string{
-		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web",
+	{pkg: "internal/lab", foreign: []string{etcd, grpc, kubeLibs, sync, sys}, own: []string{
+		"subnet/...", "network/...", "internal/netns", "internal/status", "internal/web", "internal/lab/kubeapi",
 	}},
 	{pkg: "internal/lab/kubeapi", foreign: []string{kubeLibs, kubeYAML}},
 	{pkg: "internal/lab/kubetest", own: []string{"internal/lab", "internal/lab/kubeapi"}, foreign: []string{kubeLibs, sync}},
@@ -100,7 +100,7 @@ var rules = []rule{
 		"internal/addresses",
 	}},
 	{pkg: "cmd/percale-lab", own: []string{"internal/lab", "internal/netns"}, foreign: []string{cobra, sys}},
-	{pkg: "e2e/...", own: []string{"..."}, foreign: []string{etcd, sys}},
+	{pkg: "e2e/...", own: []string{"..."}, foreign: []string{etcd, kubeLibs, sys}},
 }
 
 // impure are the standard packages that a pure package may not import: what

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
@@ -80,23 +80,21 @@ func (l *Lab) backupDir(name string) string { return filepath.Join(l.dir(), "bac
 
 // LoseEtcd drops every packet between the node and etcd, both ways and without
 // a word, at etcd's end: all else of the node's traffic goes on.
-func (n *Node) LoseEtcd() error { return n.filterEtcd("-I") }
+func (n *Node) LoseEtcd() error { return n.filter("-I", etcdPort) }
 
 // FindEtcd undoes one LoseEtcd.
-func (n *Node) FindEtcd() error { return n.filterEtcd("-D") }
+func (n *Node) FindEtcd() error { return n.filter("-D", etcdPort) }
 
-func (n *Node) filterEtcd(change string) error {
-	endpoint, err := url.Parse(n.lab.spec().etcdEndpoint())
-	if err != nil {
-		return err
-	}
-	tool, addr := "iptables", n.Uplink()[0] // of the family that etcd is reached by
+// filter changes the rules by which the switch's namespace drops what the node
+// exchanges with a port there.
+func (n *Node) filter(change string, port int) error {
+	tool, addr := "iptables", n.Uplink()[0] // of the family that the stores are reached by
 	if addr.Is6() {
 		tool = "ip6tables"
 	}
 	for _, way := range [][]string{
-		{"INPUT", "-s", addr.String(), "-p", "tcp", "--dport", endpoint.Port()},
-		{"OUTPUT", "-d", addr.String(), "-p", "tcp", "--sport", endpoint.Port()},
+		{"INPUT", "-s", addr.String(), "-p", "tcp", "--dport", strconv.Itoa(port)},
+		{"OUTPUT", "-d", addr.String(), "-p", "tcp", "--sport", strconv.Itoa(port)},
 	} {
 		args := append([]string{"-w", change}, way...)
 		if _, err := n.lab.Switch().Output(tool, append(args, "-j", "DROP")...); err != nil {

@@ -61,10 +61,7 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.buildSwitches(ctx); err != nil {
 		return err
 	}
-	if err := l.StartEtcd(ctx); err != nil {
-		return err
-	}
-	if err := l.putConfigs(ctx); err != nil {
+	if err := l.startStore(ctx); err != nil {
 		return err
 	}
 	for range l.spec().Nodes {

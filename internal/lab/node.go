@@ -59,6 +59,11 @@ func (l *Lab) AddNode(ctx context.Context) (*Node, error) {
 	if err := l.buildNode(ctx, n); err != nil {
 		return nil, err
 	}
+	if l.spec().Store == StoreKube {
+		if err := errors.Join(n.Register(ctx), n.NewToken(ctx)); err != nil {
+			return nil, err
+		}
+	}
 	for k := range l.spec().Networks {
 		if err := n.Agent(k).Start(); err != nil {
 			return nil, err
@@ -165,10 +170,11 @@ func (a *Agent) PID() int {
 // Args returns the agent's command line.
 func (a *Agent) Args() []string {
 	s := a.node.lab.spec()
-	return append([]string{
-		filepath.Join(s.Bin, "percaled"),
-		"--etcd-endpoints=" + s.etcdEndpoint(),
-		"--etcd-prefix=" + s.EtcdPrefix(a.network),
+	store := []string{"--etcd-endpoints=" + s.etcdEndpoint(), "--etcd-prefix=" + s.EtcdPrefix(a.network)}
+	if s.Store == StoreKube {
+		store = []string{"--kube-subnet-mgr", "--kubeconfig-file=" + a.node.kubeconfig(), "--net-config-path=" + a.node.lab.NetConfFile()}
+	}
+	return slices.Concat([]string{filepath.Join(s.Bin, "percaled")}, store, []string{
 		"--node-name=" + a.node.Name(),
 		"--subnet-file=" + a.SubnetFile(),
 		"--run-dir=" + a.RunDir(),
@@ -176,7 +182,7 @@ func (a *Agent) Args() []string {
 		"--healthz-ip=127.0.0.1",
 		fmt.Sprintf("--healthz-port=%d", 8081+a.network),
 		"--ip-masq=true",
-	}, s.Args...)
+	}, s.Args)
 }
 
 // Start starts the agent. It is an error if it runs.

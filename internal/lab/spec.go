@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"github.com/percale-net/percale/internal/lab/kubeapi"
 )
 
 // Families says which address families a lab has, on the underlay and for its
@@ -29,6 +31,15 @@ func (f Families) V4() bool { return f != IPv6 }
 // V6 reports whether the lab has IPv6.
 func (f Families) V6() bool { return f != IPv4 }
 
+// Store says where a lab's agents keep their leases.
+type Store string
+
+// The stores.
+const (
+	StoreEtcd Store = "etcd"
+	StoreKube Store = "kube" // on Nodes, behind a real API server
+)
+
 // A Spec says what a lab is to be. The zero Spec is usable: fill gives it three
 // nodes, no pods, IPv4 and VXLAN.
 type Spec struct {
@@ -43,6 +54,10 @@ type Spec struct {
 	Args     []string        // further arguments for every agent
 	Bin      string          // directory of percaled, percale-cni and percale-lab
 	NoWait   bool            // do not wait for the agents to be ready; no pods are made
+
+	Store      Store
+	Manifest   string // with StoreKube: applied before the nodes are made; dist/percale.yaml
+	NoPodCIDRs bool   // with StoreKube: Kubernetes gives Nodes no pod ranges
 }
 
 const maxNodes = 200 // host parts 10+1 to 10+200 of a /24
@@ -57,6 +72,7 @@ func (s *Spec) fill() error {
 	def(&s.Networks, 1)
 	def(&s.Families, IPv4)
 	def(&s.Backend, "vxlan")
+	def(&s.Store, StoreEtcd)
 	if len(s.Conf) == 0 {
 		s.Conf = nil // an empty one that is not nil cannot be written as JSON
 	}
@@ -83,7 +99,28 @@ func (s *Spec) fill() error {
 	if _, err := s.NetConf(0); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, s.fillKube())
 	return errors.Join(errs...)
+}
+
+// fillKube is fill for what the store asks for.
+func (s *Spec) fillKube() (err error) {
+	switch {
+	case s.Store == StoreEtcd:
+		return nil
+	case s.Store != StoreKube:
+		return fmt.Errorf("store %q: want etcd or kube", s.Store)
+	case s.Networks != 1:
+		return fmt.Errorf("%d networks on Kubernetes: want 1, as a Node has one pod range per family", s.Networks)
+	case s.Manifest == "":
+		s.Manifest, err = findManifest(s.Bin)
+	default:
+		s.Manifest, err = filepath.Abs(s.Manifest)
+	}
+	if _, missing := os.Stat(filepath.Join(s.Bin, kubeapi.Binary)); missing != nil {
+		err = errors.Join(err, fmt.Errorf("find the Kubernetes servers: %w; make kubeapi builds them", missing))
+	}
+	return err
 }
 
 func def[T comparable](p *T, v T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,26 @@ func TestSpecReportsAllThatIsWrong(t *testing.T) {
 	for _, want := range []string{"Too-Long-Name", "300 nodes", "-1 pods", "3 switches", "10 networks", `"both"`, "JSON object"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("fill = %v; want it to name %q", err, want)
+		}
+	}
+}
+
+// TestSpecOfKube wants what a lab with Kubernetes cannot be, or lacks, to be
+// named.
+func TestSpecOfKube(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "bin") // with nothing in it
+	for _, tt := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{Store: "consul"}, `store "consul": want etcd or kube`},
+		{Spec{Store: StoreKube, Networks: 2}, "2 networks on Kubernetes"},
+		{Spec{Store: StoreKube}, "--manifest"},
+		{Spec{Store: StoreKube, Manifest: "a.yaml"}, "make kubeapi"},
+	} {
+		tt.spec.Bin = bin
+		if err := tt.spec.fill(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("fill of %+v = %v; want it to say %q", tt.spec, err, tt.want)
 		}
 	}
 }

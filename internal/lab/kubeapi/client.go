@@ -77,27 +77,34 @@ func (c *Client) Resource(r schema.GroupVersionResource, namespace string) dynam
 // "---" between, into what is there, as "kubectl apply --server-side
 // --force-conflicts" does. It stops at the first that the server refuses.
 func (c *Client) Apply(ctx context.Context, manifest []byte) error {
-	return c.apply(ctx, manifest, nil)
-}
-
-// DryRun is Apply of which nothing stays. An object in a namespace of the same
-// manifest is refused while there is none.
-func (c *Client) DryRun(ctx context.Context, manifest []byte) error {
-	return c.apply(ctx, manifest, []string{metav1.DryRunAll})
-}
-
-func (c *Client) apply(ctx context.Context, manifest []byte, dry []string) error {
 	objects, err := Objects(manifest)
 	if err != nil {
 		return err
 	}
-	for _, o := range objects {
-		at, err := c.at(ctx, o)
+	return c.ApplyObjects(ctx, objects)
+}
+
+// ApplyObjects is Apply for what Objects has parsed.
+func (c *Client) ApplyObjects(ctx context.Context, objects []*unstructured.Unstructured) error {
+	return c.apply(ctx, objects, metav1.ApplyOptions{FieldManager: manager, Force: true})
+}
+
+// DryRun is ApplyObjects of which nothing stays. An object in a namespace of the
+// same manifest is refused while there is none.
+func (c *Client) DryRun(ctx context.Context, objects []*unstructured.Unstructured) error {
+	return c.apply(ctx, objects, metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
+}
+
+const manager = "lab"
+
+func (c *Client) apply(ctx context.Context, objects []*unstructured.Unstructured, o metav1.ApplyOptions) error {
+	for _, object := range objects {
+		at, err := c.at(ctx, object)
 		if err == nil {
-			_, err = at.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "lab", Force: true, DryRun: dry})
+			_, err = at.Apply(ctx, object.GetName(), object, o)
 		}
 		if err != nil {
-			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return nil

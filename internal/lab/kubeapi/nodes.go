@@ -130,8 +130,8 @@ func images() []any {
 }
 
 // NodeToken returns a token as the kubelet of a node gives it to the agent's
-// pod there: of its service account, bound to the pod, for an hour, and naming
-// the node. It makes the pod, and the account if need be.
+// pod there: of its service account, bound to the pod, naming the node, and good as
+// long as a lab may last. It makes the pod, and the account if need be.
 func (c *Client) NodeToken(ctx context.Context, node string) (string, error) {
 	pod, err := c.agentPod(ctx, node)
 	if err != nil {
@@ -141,7 +141,7 @@ func (c *Client) NodeToken(ctx context.Context, node string) (string, error) {
 		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
 		"metadata": object{"name": ServiceAccount},
 		"spec": object{
-			"audiences": []any{Issuer}, "expirationSeconds": int64(3600),
+			"audiences": []any{Issuer}, "expirationSeconds": int64(lifetime.Seconds()),
 			"boundObjectRef": object{"apiVersion": "v1", "kind": "Pod", "name": pod.GetName(), "uid": string(pod.GetUID())},
 		},
 	}}

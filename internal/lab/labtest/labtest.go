@@ -21,8 +21,12 @@ import (
 	"github.com/percale-net/percale/internal/netns"
 )
 
-// limit bounds the making of a lab, and its proof.
-const limit = time.Minute
+// limit bounds the making of a lab, and its proof; kubeLimit is for one with
+// Kubernetes, on a machine that is busy.
+const (
+	limit     = time.Minute
+	kubeLimit = 3 * time.Minute
+)
 
 var built struct {
 	once sync.Once
@@ -76,7 +80,11 @@ func NewName() string {
 func Up(tb testing.TB, spec lab.Spec) *lab.Lab {
 	tb.Helper()
 	spec.Name, spec.Bin = NewName(), Bin(tb)
-	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	long := limit
+	if spec.Store == lab.StoreKube {
+		long = kubeLimit
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), long)
 	defer cancel()
 	tb.Cleanup(func() { Down(tb, spec.Name) })
 	l, err := lab.Up(ctx, spec)
