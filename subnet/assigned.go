@@ -5,11 +5,13 @@ package subnet
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 )
 
 // ErrUnassigned says that the node must wait: whoever gives subnets to nodes has
-// not given it one yet, or nobody knows yet whether there is such a one.
+// not given it one yet, or nobody knows yet whether there is such a one. What
+// Choose returns with it is the lease to keep meanwhile, if pods live in one.
 var ErrUnassigned = errors.New("no subnet is assigned to this node yet")
 
 // ErrReassigned says that the cluster gives the node another subnet than the one
@@ -89,7 +91,10 @@ func chooseAssigned(c Claim, leases []Lease) (own Lease, release []Lease, err er
 		keep := own
 		keep.V4, keep.V6 = v4.endpoint(v4.kept()), v6.endpoint(v6.kept())
 		if !sameSubnets(keep, own) {
-			return c.keepWhilePodsLive(keep, own, leases)
+			if err := c.lost(keep, leases); err != nil {
+				return Lease{}, nil, err
+			}
+			return keep, nil, fmt.Errorf("%w: pods live in %s, assigned is %s%s", ErrReassigned, keep.subnets(), own.subnets(), c.rivals(own, leases))
 		}
 	}
 	for _, l := range leases {
@@ -100,23 +105,51 @@ func chooseAssigned(c Claim, leases []Lease) (own Lease, release []Lease, err er
 	return own, release, nil
 }
 
-// keepWhilePodsLive returns keep with ErrReassigned, or ErrSubnetLost where
-// another node has it.
-func (c Claim) keepWhilePodsLive(keep, own Lease, leases []Lease) (Lease, []Lease, error) {
-	for _, l := range leases {
-		if Mine(c, l) {
-			continue
-		}
-		for e := range l.Endpoints() {
-			for s := range keep.Endpoints() {
-				if e.Subnet.Overlaps(s.Subnet) {
-					return Lease{}, nil, fmt.Errorf("%w: %s is leased to %s at %s, as %s; assigned to us is %s",
-						ErrSubnetLost, s.Subnet, l.Name(), e.Uplink, e.Subnet, own.subnets())
+// choosePending is Choose where it is not known who gives the subnets: what pods
+// live in is kept, unless another node has it, and nothing else is taken.
+func choosePending(c Claim, leases []Lease) (own Lease, release []Lease, err error) {
+	err = fmt.Errorf("%w: %s", ErrUnassigned, c.Assigned.Pending)
+	if !c.PodsLive {
+		return Lease{}, nil, err
+	}
+	own = Lease{Node: c.Node, Backend: c.Backend, V4: c.V4, V6: c.V6}.Inside(c.Pools)
+	if own.empty() {
+		return Lease{}, nil, err
+	}
+	if lost := c.lost(own, leases); lost != nil {
+		return Lease{}, nil, lost
+	}
+	return own, nil, err
+}
+
+// lost returns ErrSubnetLost if another node leases a part of keep.
+func (c Claim) lost(keep Lease, leases []Lease) error {
+	for l, e := range c.others(keep, leases) {
+		return fmt.Errorf("%w: %s is leased to %s at %s, as %s", ErrSubnetLost, keep.subnets(), l.Name(), e.Uplink, e.Subnet)
+	}
+	return nil
+}
+
+// rivals says, for an error, who else has a part of own; "" for nobody.
+func (c Claim) rivals(own Lease, leases []Lease) string {
+	for l, e := range c.others(own, leases) {
+		return fmt.Sprintf(" (and %s has %s)", l.Name(), e.Subnet)
+	}
+	return ""
+}
+
+// others passes what leases of other nodes overlap own.
+func (c Claim) others(own Lease, leases []Lease) iter.Seq2[Lease, Endpoint] {
+	return func(yield func(Lease, Endpoint) bool) {
+		for _, l := range leases {
+			for e := range l.Endpoints() {
+				overlaps := e.Subnet.Overlaps(own.V4.Subnet) || e.Subnet.Overlaps(own.V6.Subnet)
+				if overlaps && !Mine(c, l) && !yield(l, e) {
+					return
 				}
 			}
 		}
 	}
-	return keep, nil, fmt.Errorf("%w: pods live in %s, assigned is %s", ErrReassigned, keep.subnets(), own.subnets())
 }
 
 // fault says why the assigned subnet cannot be used; nil if it can, or if none

@@ -4,6 +4,7 @@ package subnet
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,26 @@ func TestChooseAssigned(t *testing.T) {
 			claim:    claim(v4only, "10.3.9.0/24"+up4),
 			assigned: Assigned{Pending: "who knows"},
 			err:      ErrUnassigned,
+		}, {
+			name:     "it is not known yet, and pods live",
+			claim:    claim(v4only, "10.3.9.0/24"+up4),
+			assigned: Assigned{Pending: "who knows"},
+			live:     true,
+			want:     lease("n1", "10.3.9.0/24"+up4),
+			err:      ErrUnassigned,
+		}, {
+			name:     "it is not known yet, and pods live where another node is by now",
+			claim:    claim(v4only, "10.3.9.0/24"+up4),
+			assigned: Assigned{Pending: "who knows"},
+			live:     true,
+			leases:   []Lease{lease("n2", "10.3.9.0/25@192.168.0.2")},
+			err:      ErrSubnetLost,
+		}, {
+			name:     "it is not known yet, and pods live where the network no longer is",
+			claim:    claim(v4only, "10.9.9.0/24"+up4),
+			assigned: Assigned{Pending: "who knows"},
+			live:     true,
+			err:      ErrUnassigned,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,6 +139,17 @@ func TestChooseAssigned(t *testing.T) {
 				t.Errorf("Choose = %v, release %v, %v\nwant %v, release %v, %v", got, release, err, c.want, c.release, c.err)
 			}
 		})
+	}
+}
+
+// A double assignment is told where it is first seen, while pods keep the node
+// from taking it.
+func TestReassignedNamesRivals(t *testing.T) {
+	c := claim(v4only, "10.3.9.0/24@192.168.0.1")
+	c.Assigned, c.PodsLive = Assigned{V4: prefix("10.3.7.0/24")}, true
+	_, _, err := Choose(c, []Lease{lease("n2", "10.3.7.0/24@192.168.0.2")}, first)
+	if text := fmt.Sprint(err); !strings.Contains(text, "n2") || !strings.Contains(text, "10.3.7.0/24") || !strings.Contains(text, "10.3.9.0/24") {
+		t.Errorf("Choose: %v; want it to name both subnets and n2", err)
 	}
 }
 

@@ -33,8 +33,9 @@ const spread = 100
 // that the node had last, it is that one or ErrSubnetLost.
 //
 // Where the cluster assigns subnets, these are the choice, whoever else leases
-// them: ErrUnassigned until it is known whether it does, ErrReassigned with the
-// lease to keep where pods live in another subnet than the assigned one.
+// them: ErrUnassigned until it is known whether it does, ErrReassigned where pods
+// live in another subnet than the assigned one. With both, what pods live in is
+// the lease to keep.
 //
 // release lists the node's other leases, to be released once own is published.
 // The operator's untaken reservations are not among them.
@@ -47,7 +48,7 @@ func Choose(c Claim, leases []Lease, pick func(n int) int) (own Lease, release [
 	case c.Assigned.Given():
 		return chooseAssigned(c, leases)
 	case c.Assigned.Pending != "":
-		return Lease{}, nil, fmt.Errorf("%w: %s", ErrUnassigned, c.Assigned.Pending)
+		return choosePending(c, leases)
 	}
 	var mine []Lease
 	for _, l := range leases {

@@ -44,19 +44,22 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 }
 
 func (a *Agent) publish(ctx context.Context, v view) error {
-	own, release, pods, reassigned := a.choose(ctx, v)
-	if reassigned != nil && !errors.Is(reassigned, subnet.ErrReassigned) {
-		return reassigned
+	own, release, pods, unsettled := a.choose(ctx, v)
+	if own == (subnet.Lease{}) {
+		return unsettled
 	}
 	a.fillData(&own, v)
 	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
 	stands := slices.Contains(v.snapshot.Leases, own) && !v.snapshot.Own.Amiss
 	if v.held && own == v.lease && fresh && stands && len(release) == 0 {
-		return reassigned
+		return unsettled
 	}
 	expires, err := a.store.Publish(ctx, own)
 	if err != nil {
-		return err
+		if unsettled != nil {
+			a.resume() // pods live in it
+		}
+		return errors.Join(err, unsettled)
 	}
 	// First, or its release would look like the loss of the lease that we have.
 	a.hold(own, expires, pods)
@@ -65,13 +68,13 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 			return fmt.Errorf("release our older lease: %w", err)
 		}
 	}
-	return reassigned
+	return unsettled
 }
 
-// choose returns what to lease and what to release; with ErrReassigned, what to
-// lease as long as pods live in it. It looks for pods, and
-// returns the ports of those that live, only where another subnet than the last
-// one would be chosen without them.
+// choose returns what to lease and what to release; with an error, what to lease
+// meanwhile, if pods live in it. It looks for pods, and returns the ports of
+// those that live, only where another subnet than the last one would be chosen
+// without them.
 func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release []subnet.Lease, pods map[string]bool, err error) {
 	c := a.claim(v)
 	own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
@@ -80,7 +83,7 @@ func (a *Agent) choose(ctx context.Context, v view) (own subnet.Lease, release [
 	}
 	pods, unknown := a.livePods(ctx)
 	if unknown != nil {
-		return own, nil, nil, unknown
+		return subnet.Lease{}, nil, nil, unknown
 	}
 	if c.PodsLive = len(pods) > 0; c.PodsLive {
 		own, release, err = subnet.Choose(c, v.snapshot.Leases, rand.IntN)
