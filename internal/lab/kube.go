@@ -99,6 +99,9 @@ func (l *Lab) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(l.NetConfFile()), 0o755); err != nil {
+		return err
+	}
 	if err := os.WriteFile(l.NetConfFile(), conf, 0o644); err != nil {
 		return err
 	}
@@ -124,8 +127,9 @@ func (l *Lab) install(ctx context.Context) error {
 	return client.ApplyObjects(ctx, objects)
 }
 
-// NetConfFile is where the agents of a lab with Kubernetes read their net-conf.
-func (l *Lab) NetConfFile() string { return filepath.Join(l.dir(), "net-conf.json") }
+// NetConfFile is where the agents of a lab with Kubernetes read their net-conf:
+// alone in its folder, as where a ConfigMap is mounted.
+func (l *Lab) NetConfFile() string { return filepath.Join(l.dir(), "conf", "net-conf.json") }
 
 // PodCIDRs returns what the lab has Kubernetes give a node: the subnets of the
 // pod networks with the node's number, a /24 and a /64.

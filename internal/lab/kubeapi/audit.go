@@ -25,6 +25,7 @@ type Request struct {
 	Query     string
 	Code      int    // of the answer: 403 if refused
 	Node      string // which the token named
+	Agent     string // what the program that asked calls itself
 	ID        string
 }
 
@@ -33,6 +34,7 @@ type auditEvent struct {
 	AuditID    string
 	Verb       string
 	RequestURI string
+	UserAgent  string
 	User       struct {
 		Username string
 		Extra    map[string][]string
@@ -83,7 +85,7 @@ func readAudit(r io.Reader) ([]Request, error) {
 func (e auditEvent) request() Request {
 	o := e.ObjectRef
 	r := Request{
-		User: e.User.Username, Verb: e.Verb, Code: e.ResponseStatus.Code, ID: e.AuditID,
+		User: e.User.Username, Verb: e.Verb, Code: e.ResponseStatus.Code, ID: e.AuditID, Agent: e.UserAgent,
 		Group: o.APIGroup, Resource: o.Resource, Namespace: o.Namespace, Name: o.Name,
 	}
 	if o.Subresource != "" {

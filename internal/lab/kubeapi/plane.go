@@ -26,6 +26,10 @@ const Binary = "kubeapi"
 // Issuer is what the server says of itself in the tokens that it signs.
 const Issuer = "https://kubernetes.default.svc.cluster.local"
 
+// UserAgent is what the clients of Admin and As call themselves, so that the
+// audit log tells tests from agents.
+const UserAgent = "percale-lab"
+
 // services are the service ranges: of the family of the server's address first,
 // as the server demands.
 var services = map[bool]string{true: "10.96.0.0/16,fd00:96::/112", false: "fd00:96::/112,10.96.0.0/16"}
@@ -154,6 +158,7 @@ func (p Plane) Admin() *rest.Config {
 		Host:            p.URL(),
 		BearerTokenFile: p.path(adminToken),
 		TLSClientConfig: rest.TLSClientConfig{CAFile: p.path(caFile)},
+		UserAgent:       UserAgent,
 		QPS:             -1,
 	}
 }
