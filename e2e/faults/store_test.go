@@ -32,7 +32,7 @@ var storeFaults = []fault{
 		func(l *lab.Lab, _ context.Context) error { return l.ResumeEtcd() })},
 	{name: "cut off, etcd compacted", follows: true, inject: compactMeanwhile},
 	{name: "all nodes cut off", follows: true, inject: onEtcd(onNodes((*lab.Node).LoseEtcd), onNodes((*lab.Node).FindEtcd))},
-	{name: "agent killed, started without etcd", follows: true, restarts: true, inject: startWithoutEtcd},
+	{name: "agent killed, started without etcd", follows: true, restarts: true, inject: startWithout((*lab.Lab).StopEtcd, (*lab.Lab).StartEtcd)},
 	{name: "own lease deleted", follows: true, inject: deleteLease("n1")},
 	{name: "peer's lease deleted", follows: true, inject: deleteLease("n2")},
 	{name: "etcd lease of ours revoked", follows: true, inject: revokeLease},
@@ -83,27 +83,30 @@ func compactMeanwhile(t *testing.T, v *victim) {
 	must(t, v.node.FindEtcd())
 }
 
-// startWithoutEtcd wants the agent to work by what it knew, and to say so.
-func startWithoutEtcd(t *testing.T, v *victim) {
-	t.Helper()
-	must(t, v.lab.StopEtcd(t.Context()))
-	restart(t, v, v.node.Agent(0).Kill)
-	v.wrong = errors.Join(v.wrong, eventually(t, patient, func() error {
-		s, err := v.node.Agent(0).Status(t.Context())
-		if err != nil {
-			return err
-		}
-		if !s.Ready || s.Peers.Programmed < 1 { // one that ended just before may not be forgotten on disk
-			return fmt.Errorf("without etcd: ready %t, waiting for %q, peers programmed %d; want ready with a peer",
-				s.Ready, s.Waiting, s.Peers.Programmed)
-		}
-		out, _ := v.node.NS().Output(filepath.Join(labtest.Bin(t), "percale"), "--run-dir="+v.node.Agent(0).RunDir(), "status")
-		if !strings.Contains(out, "cached") {
-			return fmt.Errorf("percale status without etcd:\n%s\nwant it to say that leases are cached", out)
-		}
-		return nil
-	}))
-	must(t, v.lab.StartEtcd(t.Context()))
+// startWithout takes the store away, and wants an agent that starts to work by
+// what it knew, and to say so.
+func startWithout(stop, start func(*lab.Lab, context.Context) error) func(*testing.T, *victim) {
+	return func(t *testing.T, v *victim) {
+		t.Helper()
+		must(t, stop(v.lab, t.Context()))
+		restart(t, v, v.node.Agent(0).Kill)
+		v.wrong = errors.Join(v.wrong, eventually(t, patient, func() error {
+			s, err := v.node.Agent(0).Status(t.Context())
+			if err != nil {
+				return err
+			}
+			if !s.Ready || s.Peers.Programmed < 1 { // one that ended just before may not be forgotten on disk
+				return fmt.Errorf("without its store: ready %t, waiting for %q, peers programmed %d; want ready with a peer",
+					s.Ready, s.Waiting, s.Peers.Programmed)
+			}
+			out, _ := v.node.NS().Output(filepath.Join(labtest.Bin(t), "percale"), "--run-dir="+v.node.Agent(0).RunDir(), "status")
+			if !strings.Contains(out, "cached") {
+				return fmt.Errorf("percale status without a store:\n%s\nwant it to say that leases are cached", out)
+			}
+			return nil
+		}))
+		must(t, start(v.lab, t.Context()))
+	}
 }
 
 // deleteLease deletes the lease of a node, whose agent is to publish it anew.
@@ -174,6 +177,9 @@ func restartPeer(t *testing.T, v *victim) {
 // not of its end. As long as its own lease is missing, it would doubt an end.
 func (v *victim) follow(t *testing.T) error {
 	t.Helper()
+	if v.lab.Spec().Store == lab.StoreKube {
+		return v.followNodes(t)
+	}
 	must(t, eventually(t, patient, func() (err error) {
 		v.etcd(t, func(ctx context.Context, c *clientv3.Client) error {
 			_, err = leaseOf(ctx, c, v.lab, v.node.Name())
@@ -187,13 +193,19 @@ func (v *victim) follow(t *testing.T) error {
 			_, err := c.Do(ctx, op)
 			return err
 		})
-		return eventually(t, patient, func() error {
-			if there := run(t, v.node.NS(), "ip -4 route show 10.244.255.0/24") != ""; there != op.IsPut() {
-				return fmt.Errorf("%s does not reach the node", what)
-			}
-			return nil
-		})
+		return v.routed(t, what, op.IsPut())
 	}
 	value := `{"PublicIP":"192.168.77.250","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"26:1b:00:00:00:ff"}}`
 	return errors.Join(change("a new lease", clientv3.OpPut(key, value)), change("its end", clientv3.OpDelete(key)))
+}
+
+// routed waits until the victim has a route to the new peer, or none.
+func (v *victim) routed(t *testing.T, what string, want bool) error {
+	t.Helper()
+	return eventually(t, patient, func() error {
+		if there := run(t, v.node.NS(), "ip -4 route show 10.244.255.0/24") != ""; there != want {
+			return fmt.Errorf("%s does not reach the node", what)
+		}
+		return nil
+	})
 }
