@@ -30,7 +30,6 @@ import (
 	"github.com/percale-net/percale/network/owned"
 	"github.com/percale-net/percale/network/pod"
 	"github.com/percale-net/percale/subnet"
-	"github.com/percale-net/percale/subnet/kube/nodes"
 	"github.com/percale-net/percale/subnet/local"
 )
 
@@ -91,10 +90,10 @@ type Agent struct {
 
 	guards    guards
 	addresses addressBook
-	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
 	cni       cniFiles
-	stranded  atomic.Pointer[stranded]  // pods of an earlier subnet; nil: none
-	node      atomic.Pointer[nodes.Own] // our Node object; nil: not known, or not in Kubernetes
+	voice     voice
+	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
+	stranded  atomic.Pointer[stranded]   // pods of an earlier subnet; nil: none
 }
 
 // New returns an agent that does nothing yet.
@@ -114,6 +113,7 @@ func New(settings config.Settings, version string, log *slog.Logger) *Agent {
 	a.guards.tunnel = guard.NewTunnel(settings.Instance())
 	a.addresses.loop = reconcile.New("addresses", log, a.addressRound)
 	a.cni.loop = reconcile.New("CNI files", log, a.cniRound)
+	a.voice.loop = reconcile.New("node", log, a.nodeRound)
 	return a
 }
 
@@ -145,6 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.watchdog(ctx) })
 	group.Go(func() error { return a.keep(ctx) })
 	group.Go(func() error { return a.keepCNI(ctx) })
+	group.Go(func() error { return a.tellNode(ctx) })
 	return group.Wait()
 }
 

@@ -30,16 +30,22 @@ func cniAgent(t *testing.T, exclusive bool) (a *Agent, dir string) {
 		t.Fatal(err)
 	}
 	a = New(s, "test", slog.New(slog.DiscardHandler))
+	runLoop(t, a.keepCNI)
+	return a, s.CNIConfDir
+}
+
+// runLoop runs a loop until the test ends.
+func runLoop(t *testing.T, loop func(context.Context) error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.keepCNI(ctx) }()
+	go func() { done <- loop(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("keepCNI = %v when its context ended; want nil", err)
+			t.Errorf("loop = %v when its context ended; want nil", err)
 		}
 	})
-	return a, s.CNIConfDir
 }
 
 // getReady lets the status say what a working agent's does.

@@ -14,7 +14,6 @@ import (
 	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/kube"
-	"github.com/percale-net/percale/subnet/kube/nodes"
 )
 
 // maxConfFile bounds what is read of the net-conf file, in bytes; what is longer
@@ -79,7 +78,7 @@ func (a *Agent) openKube() error {
 		Client: client,
 		Node:   s.NodeName,
 		Prefix: s.KubeAnnotationPrefix,
-		Own:    a.hearNode,
+		Own:    a.ownNode,
 		Expect: len(a.known.Leases),
 		Log:    a.log,
 	})
@@ -89,9 +88,6 @@ func (a *Agent) openKube() error {
 	a.store = kubeStore{store, s.NetConfigPath}
 	return nil
 }
-
-// hearNode takes news of our own Node object.
-func (a *Agent) hearNode(o nodes.Own) { a.node.Store(&o) }
 
 // pools returns the pools of the families that this node takes part in. Where
 // the cluster assigns subnets, it may have left one out for this node; until it

@@ -24,6 +24,7 @@ const (
 	partIPv6       = "ipv6"
 	partForwarding = "forwarding"
 	partFirewall   = "firewall"
+	partPeers      = "peers"
 	partEnv        = "subnet.env"
 )
 
@@ -48,6 +49,7 @@ func (a *Agent) report(fn func(*status.Status)) {
 	}
 	a.tellSystemd(now)
 	a.cni.loop.Kick()
+	a.voice.loop.Kick()
 	if now.Ready {
 		a.log.Info("ready", "peers", now.Peers.Programmed)
 	} else if was.Ready {
@@ -135,7 +137,7 @@ func (a *Agent) reportRound(v view, r result) {
 		s.Fault(partKernel, own, r.began)
 		s.Fault(partForwarding, forwarding, r.began)
 		s.Fault("sysctl", settings, r.began)
-		s.Fault("peers", others, r.began)
+		s.Fault(partPeers, others, r.began)
 		s.Fault("bridge", r.bridgeErr, r.began)
 		s.Fault(partPods, pods, r.began)
 		s.Fault(partEnv, r.envErr, r.began)

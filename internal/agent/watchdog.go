@@ -21,7 +21,7 @@ const stuckAfter = 2 * time.Minute
 
 // loops returns the loops that do the agent's work.
 func (a *Agent) loops() []*reconcile.Loop {
-	return []*reconcile.Loop{a.newsLoop, a.cache, a.leases, a.kernels, a.firewall, a.guardian, a.addresses.loop}
+	return []*reconcile.Loop{a.newsLoop, a.cache, a.leases, a.kernels, a.firewall, a.guardian, a.addresses.loop, a.cni.loop, a.voice.loop}
 }
 
 // alive returns nil as long as each loop comes to the end of its rounds, however

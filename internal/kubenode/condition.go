@@ -110,6 +110,8 @@ func reasonOf(part string) string {
 		return "KernelRefuses"
 	case "ipv6":
 		return "NoIPv6"
+	case "forwarding":
+		return "NoForwarding"
 	case "firewall":
 		return "FirewallRefuses"
 	case "subnet.env":

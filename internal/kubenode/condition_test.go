@@ -36,7 +36,7 @@ func TestNetwork(t *testing.T) {
 func TestReasonsAreWords(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
-	for _, part := range []string{"", "uplink", "lease", "net-conf", "store", "kernel", "ipv6", "firewall", "subnet.env", "new"} {
+	for _, part := range []string{"", "uplink", "lease", "net-conf", "store", "kernel", "ipv6", "forwarding", "firewall", "subnet.env", "new"} {
 		r := reasonOf(part)
 		if r == "" || strings.Trim(r, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") != "" || seen[r] {
 			t.Errorf("reason of %q = %q; want a word of its own", part, r)
