@@ -54,6 +54,7 @@ type Store interface {
 // An Agent is the node agent of one node and one pod network.
 type Agent struct {
 	settings config.Settings
+	version  string
 	log      *slog.Logger
 	board    *status.Board
 	kernel   *kernel.Conn
@@ -98,7 +99,7 @@ type Agent struct {
 
 // New returns an agent that does nothing yet.
 func New(settings config.Settings, version string, log *slog.Logger) *Agent {
-	a := &Agent{settings: settings, log: log}
+	a := &Agent{settings: settings, version: version, log: log}
 	a.board = status.NewBoard(status.Status{
 		Node: settings.NodeName, Version: version, PID: os.Getpid(), Started: time.Now(),
 		Waiting: "starting",

@@ -55,7 +55,7 @@ func (a *Agent) learnName(ctx context.Context) error {
 	if a.settings.NodeName != "" {
 		return nil
 	}
-	client, err := kubenode.Client(a.settings.KubeAPIURL, a.settings.KubeconfigFile)
+	client, err := kubenode.Client(a.settings.KubeAPIURL, a.settings.KubeconfigFile, a.version)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (a *Agent) learnName(ctx context.Context) error {
 // openKube opens the store of leases on Nodes.
 func (a *Agent) openKube() error {
 	s := a.settings
-	client, err := kubenode.Client(s.KubeAPIURL, s.KubeconfigFile)
+	client, err := kubenode.Client(s.KubeAPIURL, s.KubeconfigFile, a.version)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (a *Agent) nodeRound(ctx context.Context) (time.Duration, error) {
 func (a *Agent) tell(ctx context.Context, s status.Status) (again time.Duration, err error) {
 	v := &a.voice
 	if v.teller == nil {
-		client, err := kubenode.Client(a.settings.KubeAPIURL, a.settings.KubeconfigFile)
+		client, err := kubenode.Client(a.settings.KubeAPIURL, a.settings.KubeconfigFile, a.version)
 		if err != nil {
 			return 0, err
 		}

@@ -22,7 +22,8 @@ const inPod = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // Client says how to reach the API server: by the values of --kube-api-url and
 // --kubeconfig-file, or where both are empty as a pod does. With a URL alone a
-// pod's credentials are used with it, as long as it is https.
+// pod's credentials are used with it, as long as it is https. The API server's
+// log knows us as percaled of the given version.
 //
 // It connects to nothing. The service account's token is read again when it was
 // rotated, within a minute. Dialing is bounded to 30 s, a TLS handshake to 10 s,
@@ -30,8 +31,13 @@ const inPod = "/var/run/secrets/kubernetes.io/serviceaccount"
 // and given up 15 s later (the defaults of client-go, which needs HTTP/2 for the
 // latter). There is no bound for a whole request, since a watch has none: give
 // each of the others a context that ends.
-func Client(apiURL, kubeconfig string) (*rest.Config, error) {
-	return surroundings{inPod, os.Getenv}.client(apiURL, kubeconfig)
+func Client(apiURL, kubeconfig, version string) (*rest.Config, error) {
+	c, err := surroundings{inPod, os.Getenv}.client(apiURL, kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	c.UserAgent = "percaled/" + version
+	return c, nil
 }
 
 // Surroundings are what a pod is told of its cluster.
@@ -52,7 +58,6 @@ func (s surroundings) client(apiURL, kubeconfig string) (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.UserAgent = "percaled"
 	c.QPS, c.Burst = 10, 20 // requests each second: we have few, and retry slowly
 	return c, nil
 }

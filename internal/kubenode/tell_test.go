@@ -113,7 +113,7 @@ func (c *cluster) agent(t *testing.T) *rest.Config {
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	config, err := (*rest.Config)(nil), errors.Join(os.WriteFile(path+".token", []byte(token), 0o600), c.Kubeconfig(path, path+".token"))
 	if err == nil {
-		config, err = Client("", path)
+		config, err = Client("", path, "v1")
 	}
 	if err != nil {
 		t.Fatal(err)
