@@ -25,6 +25,9 @@ const (
 	nodeRead   = time.Minute
 )
 
+// leaseGrace is how long our lease must have trouble before an Event tells it.
+const leaseGrace = 15 * time.Second
+
 // A voice is what the node loop tells Kubernetes with.
 type voice struct {
 	loop *reconcile.Loop
@@ -112,8 +115,13 @@ func nodeFacts(s status.Status, now time.Time) (f kubenode.Facts) {
 		f.Usage = append(f.Usage, usageOf(a, now))
 	}
 	for _, p := range s.Problems {
-		if p.Part == partFight || p.Part == partFirewallFight {
-			f.Fight = p.Seen
+		switch p.Part {
+		case partFight, partFirewallFight:
+			f.Alarms = append(f.Alarms, kubenode.Alarm{Reason: kubenode.Fight, Text: p.Seen})
+		case partLease: // which a store that is away makes fail, too
+			if p.Part != f.Part && s.Store.Error == "" && now.Sub(p.Since) >= leaseGrace {
+				f.Alarms = append(f.Alarms, kubenode.Alarm{Reason: kubenode.LeaseFails, Text: p.Seen})
+			}
 		}
 	}
 	return f

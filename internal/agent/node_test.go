@@ -25,12 +25,12 @@ func TestNodeFacts(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	fault := func(part string) func(*status.Status) {
-		return func(s *status.Status) { s.Fault(part, errors.New("seen"), now) }
+		return func(s *status.Status) { s.Fault(part, errors.New("seen"), now.Add(-leaseGrace)) }
 	}
 	for _, tt := range []struct {
-		what                 string
-		change               func(*status.Status)
-		part, trouble, fight string
+		what                  string
+		change                func(*status.Status)
+		part, trouble, alarms string
 	}{
 		{"up", func(*status.Status) {}, "", "", ""},
 		{"the store went away", fault(partStore), "", "", ""},
@@ -41,16 +41,27 @@ func TestNodeFacts(t *testing.T) {
 		{"one peer that the kernel refuses", func(s *status.Status) { s.Peers.Programmed = 1; fault(partPeers)(s) }, "", "", ""},
 		{"its only peer, which may be its fault", func(s *status.Status) { s.Peers = status.PeerCount{Wanted: 1}; fault(partPeers)(s) }, "", "", ""},
 		{"all peers", func(s *status.Status) { s.Peers.Programmed = 0; fault(partPeers)(s) }, partPeers, "seen", ""},
-		{"a fight", fault(partFight), "", "", "seen"},
-		{"a fight over rules", fault(partFirewallFight), "", "", "seen"},
+		{"a fight", fault(partFight), "", "", "FightWithOtherProgram: seen"},
+		{"a fight over rules", fault(partFirewallFight), "", "", "FightWithOtherProgram: seen"},
+		{"a lease that cannot be kept", fault(partLease), "", "", "LeaseFails: seen"},
+		{"a lease that cannot be kept lately", func(s *status.Status) { s.Fault(partLease, errors.New("seen"), now) }, "", "", ""},
+		{"a lease that a store that is away cannot keep", func(s *status.Status) { s.Store.Error = "away"; fault(partLease)(s) }, "", "", ""},
 	} {
 		s := up()
 		tt.change(&s)
 		s.Waiting = waiting(s)
-		if f := nodeFacts(s, now); f.Part != tt.part || f.Trouble != tt.trouble || f.Fight != tt.fight {
-			t.Errorf("%s: %+v; want part %q, trouble %q, fight %q", tt.what, f, tt.part, tt.trouble, tt.fight)
+		if f := nodeFacts(s, now); f.Part != tt.part || f.Trouble != tt.trouble || alarms(f) != tt.alarms {
+			t.Errorf("%s: %+v; want part %q, trouble %q, alarms %q", tt.what, f, tt.part, tt.trouble, tt.alarms)
 		}
 	}
+}
+
+func alarms(f kubenode.Facts) string {
+	var all []string
+	for _, a := range f.Alarms {
+		all = append(all, a.Reason+": "+a.Text)
+	}
+	return strings.Join(all, "; ")
 }
 
 func TestNodeFactsNameWhoUsesMost(t *testing.T) {

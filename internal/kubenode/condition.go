@@ -59,9 +59,22 @@ type Facts struct {
 	// Usage is that of this node's subnets; none: not known.
 	Usage []Usage
 
-	// Fight tells of another program that undoes what we write; "" for none.
-	Fight string
+	// Alarms are troubles that leave the network available, for now. Each is told
+	// of by an Event when it begins.
+	Alarms []Alarm
 }
+
+// An Alarm is trouble of one kind.
+type Alarm struct {
+	Reason string // one word
+	Text   string // with the remedy
+}
+
+// Reasons of Alarms.
+const (
+	Fight      = "FightWithOtherProgram"
+	LeaseFails = "LeaseFails"
+)
 
 // A Usage says how many addresses of one subnet pods use.
 type Usage struct {

@@ -26,7 +26,7 @@ type Story struct {
 
 	trouble time.Time                  // since when; zero: there is none
 	told    map[string]nodes.Condition // by type, what the last Event was about
-	fought  bool                       // that there is a fight was told
+	alarmed map[string]bool            // by reason, that there is an Alarm was told
 
 	own     *nodes.Own                 // as read last
 	written map[string]nodes.Condition // since own was read
@@ -97,11 +97,20 @@ func (s *Story) Next(own *nodes.Own, f Facts, now time.Time) (step Step) {
 		s.tell(&step, Change{c, s.have(c.Type)}, false)
 		s.change(&step, Change{c, s.have(c.Type)}, now)
 	}
-	if f.Fight != "" && !s.fought {
-		step.Events = append(step.Events, Event{warning, "FightWithOtherProgram", oneLine(f.Fight)})
-	}
-	s.fought = f.Fight != ""
+	s.alarm(&step, f.Alarms)
 	return step
+}
+
+// alarm adds an Event for each Alarm that has begun.
+func (s *Story) alarm(step *Step, alarms []Alarm) {
+	on := make(map[string]bool, len(alarms))
+	for _, a := range alarms {
+		if !s.alarmed[a.Reason] && !on[a.Reason] {
+			step.Events = append(step.Events, Event{warning, a.Reason, oneLine(a.Text)})
+		}
+		on[a.Reason] = true
+	}
+	s.alarmed = on
 }
 
 // have returns a condition as it stands at our Node, as far as we know.

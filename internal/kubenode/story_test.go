@@ -202,16 +202,16 @@ func TestConditionIsNotOurs(t *testing.T) {
 	p.act(time.Second, "!PercaleIsUp")
 }
 
-func TestFightIsToldOnce(t *testing.T) {
+func TestAlarmIsToldWhenItBegins(t *testing.T) {
 	t.Parallel()
 	p := newPlay(t, up)
-	p.facts.Fight = "route was undone 20 times"
+	p.facts.Alarms = []Alarm{{Fight, "route was undone 20 times"}, {Fight, "rules, too"}}
 	p.act(0, "!FightWithOtherProgram")
-	p.facts.Fight = "route was undone 21 times"
+	p.facts.Alarms = []Alarm{{Fight, "route was undone 21 times"}, {LeaseFails, "no podCIDR"}}
+	p.act(time.Second, "!LeaseFails")
+	p.facts.Alarms = nil
 	p.act(time.Second)
-	p.facts.Fight = ""
-	p.act(time.Second)
-	p.facts.Fight = "again"
+	p.facts.Alarms = []Alarm{{Fight, "again"}}
 	p.act(time.Second, "!FightWithOtherProgram")
 }
 

@@ -86,7 +86,7 @@ func newCluster(t *testing.T) *cluster {
 	probe := nodes.Own{Exists: true, Node: nodes.Node{Name: "n1", UID: "probe"}, Conditions: []nodes.Condition{up}}
 	c.eventually(t, "the server knows our rights", func() bool {
 		_, err := c.newTeller(t).Look(t.Context())
-		_, patch := c.newTeller(t).Round(t.Context(), &probe, Facts{Fight: "probe"})
+		_, patch := c.newTeller(t).Round(t.Context(), &probe, Facts{Alarms: []Alarm{{Fight, "probe"}}})
 		return err == nil && patch == nil
 	})
 	return c
