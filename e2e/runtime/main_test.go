@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,7 +56,52 @@ func hide() error {
 	if strings.TrimSpace(string(comm)) != "in-netns" {
 		return fmt.Errorf("these tests write to /run and /var/lib: run them in namespaces, by go test -exec $PWD/../in-netns")
 	}
-	return mount("tmpfs", "/var/lib", "mode=755")
+	if err := mount("tmpfs", "/var/lib", "mode=755"); err != nil {
+		return err
+	}
+	if mounted, err := os.ReadDir(cgroupDir); err != nil || len(mounted) > 0 || !isRoot() {
+		return err
+	}
+	return mountCgroups()
+}
+
+// isRoot tells whether this is the machine's root, not that of a user
+// namespace.
+func isRoot() bool {
+	users, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && slices.Equal(strings.Fields(string(users)), []string{"0", "0", "4294967295"})
+}
+
+const cgroupDir = "/sys/fs/cgroup"
+
+// mountCgroups mounts what the kernel has of control groups, which runc needs,
+// where nobody has: each controller of version 1 by itself, or version 2.
+func mountCgroups() error {
+	own, err := os.ReadFile("/proc/self/cgroup") // such as 3:cpuset:/ or 0::/
+	if err != nil {
+		return err
+	}
+	lines := strings.Fields(string(own))
+	if len(lines) == 1 {
+		return mount("cgroup2", cgroupDir, "")
+	}
+	if err := mount("tmpfs", cgroupDir, "mode=755"); err != nil {
+		return err
+	}
+	for _, line := range lines {
+		controllers := strings.Split(line, ":")[1]
+		dir := filepath.Join(cgroupDir, strings.TrimPrefix(controllers, "name="))
+		if controllers == "" {
+			continue // runc needs no version 2 beside version 1
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		if err := mount("cgroup", dir, controllers); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func mount(kind, dir, options string) error {
