@@ -22,13 +22,16 @@ func main() { os.Exit(run()) }
 // input, and returns the exit code.
 func run() int {
 	runtime.GOMAXPROCS(1) // there is nothing to do at once, and threads cost more than they bring
-	verbs := skel.CNIFuncs{Add: add, Del: del, Check: check, GC: gc, Status: status}
+	var used string
+	verbs := skel.CNIFuncs{
+		Add: noting(&used, add), Del: noting(&used, del), Check: noting(&used, check), GC: noting(&used, gc), Status: noting(&used, status),
+	}
 	versions := version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 	failed := skel.PluginMainFuncsWithError(verbs, versions, "percale-cni: wires pods to the Percale network")
 	if failed == nil {
 		return 0
 	}
-	if err := failed.Print(); err != nil {
+	if err := newFailure(used, failed).print(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "print error:", err)
 	}
 	return 1

@@ -105,8 +105,25 @@ type noteError struct{ stderr string }
 
 func (e *noteError) Error() string { return "plugin wrote on stderr: " + e.stderr }
 
-// do runs the plugin on the node, and returns what it prints.
+// do runs the plugin on the node, and returns what it prints, or the CNI error
+// that it prints.
 func (n node) do(t *testing.T, c call) ([]byte, error) {
+	t.Helper()
+	out, err := n.raw(t, c)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return out, err
+	}
+	var failed types.Error
+	if bad := json.Unmarshal(out, &failed); bad != nil || failed.Code == 0 {
+		return nil, fmt.Errorf("plugin ended with %w and printed no CNI error: %q", err, out)
+	}
+	return nil, &failed
+}
+
+// raw runs the plugin on the node, and returns what it prints on standard
+// output, and how it ends: an *exec.ExitError, or a *noteError.
+func (n node) raw(t *testing.T, c call) ([]byte, error) {
 	t.Helper()
 	stdin, ok := c.conf.([]byte)
 	if !ok {
@@ -126,16 +143,9 @@ func (n node) do(t *testing.T, c call) ([]byte, error) {
 	}
 	err = cmd.Wait()
 	if err == nil && stderr.Len() > 0 {
-		return stdout.Bytes(), &noteError{stderr.String()}
+		err = &noteError{stderr.String()}
 	}
-	if err == nil {
-		return stdout.Bytes(), nil
-	}
-	var failed types.Error
-	if bad := json.Unmarshal(stdout.Bytes(), &failed); bad != nil || failed.Code == 0 {
-		return nil, fmt.Errorf("plugin ended with %w and printed no CNI error: %q", err, stdout.Bytes())
-	}
-	return nil, &failed
+	return stdout.Bytes(), err
 }
 
 // add adds a container to the network.
