@@ -64,6 +64,7 @@ func (v Veth) add() error {
 	var e encoder
 	e.begin(unix.RTM_NEWLINK, createNew)
 	e.newLink(v.End)
+	e.oneQueue()
 	if master != 0 {
 		e.u32(unix.IFLA_MASTER, uint32(master))
 	}
@@ -106,6 +107,15 @@ func (v Veth) finish() error {
 	return v.There.settle(context.Background(), other, true)
 }
 
+// oneQueue appends that a link has one queue each way. A veth uses one anyway,
+// but by default it is made with one per processor, and then the kernel waits
+// (for RCU, with its lock for all changes of links) to take the others out of
+// use (veth_init_queues, Linux 5.18): twice a pair, some 2 ms each.
+func (e *encoder) oneQueue() {
+	e.u32(unix.IFLA_NUM_TX_QUEUES, 1)
+	e.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+}
+
 // vethTo appends the kind of a link that is a veth, and its other end.
 func (e *encoder) vethTo(b *Conn, end network.Link) {
 	info := e.nest(unix.IFLA_LINKINFO)
@@ -114,6 +124,7 @@ func (e *encoder) vethTo(b *Conn, end network.Link) {
 	peer := e.nest(vethInfoPeer)
 	end.Up = false // it has no other end yet that would let it be up
 	e.newLink(end)
+	e.oneQueue()
 	e.u32(unix.IFLA_NET_NS_FD, uint32(b.ns.Fd()))
 	e.close(peer)
 	e.close(data)
