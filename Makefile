@@ -16,7 +16,7 @@ RACE   := $(shell printf '\043include <stdlib.h>\nint main(void){return 0;}' | \
             $$($(GO) env CC) -x c - -o /dev/null 2>/dev/null && echo -race)
 GOTEST := PERCALE_BIN=$(CURDIR)/bin $(GO) test -count=1 -exec $(CURDIR)/e2e/in-netns
 
-.PHONY: build kubeapi demo test check test-kernel fuzz soak bench ready clean
+.PHONY: build kubeapi plugins demo test check test-kernel fuzz soak bench ready clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
@@ -26,6 +26,10 @@ build:
 kubeapi:
 	cd e2e/kubeapi && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/bin/ .
 
+# The reference plugins that tests chain behind percale-cni.
+plugins:
+	cd dist/plugins && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/bin/cni/ tool
+
 demo: build
 	@set -e; $(LAB) up --nodes 3 --pods 2; trap '$(LAB) down' EXIT; trap 'exit 130' INT TERM; $(LAB) prove
 	@echo; echo 'The lab is gone again. "$(LAB) up" brings it back, and then the commands above work.'
@@ -34,7 +38,7 @@ demo: build
 ready:
 	@e2e/ready
 
-test: ready build kubeapi
+test: ready build kubeapi plugins
 	$(GO) vet ./...
 	$(GOTEST) $(RACE) -timeout 20m ./...
 	cd e2e/runtime && $(GO) vet ./...

@@ -49,7 +49,8 @@ func witness() int {
 }
 
 // plugins makes a directory of plugins: ours, the witness, and those of the CNI
-// project that PERCALE_CNI_PLUGINS has. It returns which of the latter.
+// project, which "make plugins" builds into the directory of the binaries. It
+// returns which of the latter; none where no such directory is named.
 func plugins(t *testing.T) (dir string, others []string) {
 	t.Helper()
 	self, err := filepath.Abs(os.Args[0])
@@ -64,12 +65,17 @@ func plugins(t *testing.T) (dir string, others []string) {
 	}
 	link(self, pluginName)
 	link(self, witnessName)
-	for _, name := range []string{"portmap", "bandwidth", "tuning"} {
-		path := filepath.Join(os.Getenv("PERCALE_CNI_PLUGINS"), name)
-		if _, err := os.Stat(path); err == nil && filepath.IsAbs(path) {
-			link(path, name)
-			others = append(others, name)
+	bin := os.Getenv("PERCALE_BIN")
+	if bin == "" {
+		return dir, nil
+	}
+	others = []string{"portmap", "bandwidth", "tuning"}
+	for _, name := range others {
+		path := filepath.Join(bin, "cni", name)
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("%v: make plugins", err)
 		}
+		link(path, name)
 	}
 	return dir, others
 }
@@ -132,6 +138,7 @@ func TestChain(t *testing.T) {
 					}
 					n.checkChained(t, version, a, r.Version())
 				}
+				n.checkOthers(t, p, others, true)
 				if version >= "0.4.0" {
 					if err := cni.CheckNetworkList(t.Context(), l, first); err != nil {
 						return err
@@ -163,7 +170,32 @@ func TestChain(t *testing.T) {
 			if got := n.reserved(t); len(got) > 0 || len(links(t, p)) > 0 {
 				t.Errorf("left: %v, links of the pod %v; want nothing", got, links(t, p))
 			}
+			n.checkOthers(t, p, others, false)
 		})
+	}
+}
+
+// checkOthers fails unless the plugins behind ours have done, or undone, their
+// work for the first attachment: a port of the node, a limit, a flag.
+func (n node) checkOthers(t *testing.T, p netns.NS, others []string, want bool) {
+	t.Helper()
+	for _, name := range others {
+		var shown, mark string
+		switch name {
+		case "portmap":
+			rules, err := n.Output("iptables-save", "-t", "nat")
+			if err != nil {
+				t.Error(err)
+			}
+			shown, mark = rules, "--to-destination 10.42.7.77:80"
+		case "bandwidth":
+			shown, mark = ip(t, n.NS, "link show type veth"), "qdisc tbf"
+		case "tuning":
+			shown, mark = ip(t, p, "link show"), ",PROMISC,"
+		}
+		if got := strings.Contains(shown, mark); got != want {
+			t.Errorf("%s: %q is there: %v, want %v:\n%s", name, mark, got, want, shown)
+		}
 	}
 }
 
