@@ -106,11 +106,11 @@ func (j *job) close() { _ = errors.Join(j.host.Close(), j.pod.Close()) } // noth
 
 // run does the job up to its result.
 func (j *job) run(ctx context.Context) (types.Result, error) {
-	have, err := j.host.ReadDevices(ctx, j.bridgeScope())
-	if err != nil {
+	if err := j.refuseAttached(); err != nil {
 		return nil, err
 	}
-	if err := j.refuseAttached(ctx, have); err != nil {
+	have, err := j.host.ReadDevices(ctx, j.bridgeScope())
+	if err != nil {
 		return nil, err
 	}
 	if j.config.Type == flannelType {
@@ -145,17 +145,17 @@ func (j *job) run(ctx context.Context) (types.Result, error) {
 // refuseAttached fails where the container has the interface already. The
 // specification forbids a second ADD, and undoing one must not take the first
 // one down.
-func (j *job) refuseAttached(ctx context.Context, host network.State) error {
+func (j *job) refuseAttached() error {
 	port, _ := pod.HostEnd(j.own.Container, j.own.Ifname)
-	if _, ok := host.Links[port]; ok {
+	if there, err := j.host.Has(port); err != nil {
+		return err
+	} else if there {
 		return codef(codeAttached, "container %s has its interface %s already (%s is its end on the node): a DEL must come before another ADD",
 			j.own.Container, j.own.Ifname, port)
 	}
-	inside, err := j.pod.ReadDevices(ctx, kernel.Scope{Devices: []string{j.own.Ifname}})
-	if err != nil {
+	if there, err := j.pod.Has(j.own.Ifname); err != nil {
 		return err
-	}
-	if _, ok := inside.Links[j.own.Ifname]; ok {
+	} else if there {
 		return codef(codeAttached, "namespace %s has an interface %s already: it must be deleted before another ADD", j.netns, j.own.Ifname)
 	}
 	return nil

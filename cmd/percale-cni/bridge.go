@@ -12,14 +12,11 @@ import (
 
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/network/kernel"
-	"github.com/percale-net/percale/network/pod"
 )
 
-// bridgeScope is what of the node's namespace concerns the bridge and the pod's
-// port of it.
+// bridgeScope is what of the node's namespace concerns the bridge.
 func (j *job) bridgeScope() kernel.Scope {
-	port, _ := pod.HostEnd(j.own.Container, j.own.Ifname)
-	scope := kernel.Scope{Devices: []string{j.plan.bridge.Name, port}}
+	scope := kernel.Scope{Devices: []string{j.plan.bridge.Name}}
 	for path := range j.plan.bridge.State().Sysctls {
 		scope.Sysctls = append(scope.Sysctls, path)
 	}
