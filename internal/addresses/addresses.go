@@ -45,6 +45,7 @@ type View struct {
 	Attachments []Attachment
 	Odd         []Odd
 	Freed       map[netip.Addr]time.Time // lately
+	Bounds      []ipam.Span              // of what pods get in subnets that some of it is in
 }
 
 // An Odd is a file that makes no sense, and where it is.
@@ -74,6 +75,7 @@ func Look(ctx context.Context, host *kernel.Conn, stores []local.Store, here fun
 			})
 		}
 		maps.Copy(v.Freed, survey.Freed)
+		v.Bounds = append(v.Bounds, survey.Bounds...)
 	}
 	return v, v.findPorts(ctx, host)
 }
@@ -172,16 +174,22 @@ func (u Use) Percent() uint64 {
 	return uint64(float64(u.Used) / float64(u.Total) * 100)
 }
 
-// Use counts the addresses of a subnet.
+// Use counts the addresses of a subnet. Those that no pod gets, unless it asks
+// for them, count neither as used nor as free.
 func (v View) Use(subnet netip.Prefix) Use {
 	u := Use{Subnet: subnet.Masked()}
-	if r, err := ipam.NewRange(subnet); err == nil {
-		u.Total = r.Size()
+	r, err := ipam.NewRange(subnet)
+	if err != nil {
+		return u
 	}
+	if bounded, err := r.Restrict(v.Bounds, nil); err == nil { // else they are of an earlier subnet
+		r = bounded
+	}
+	u.Total = r.Size()
 	used := make(ipam.Set)
 	for _, a := range v.Attachments {
 		for _, addr := range a.Addrs {
-			if !u.Subnet.Contains(addr) || used[addr] {
+			if !r.Contains(addr) || used[addr] {
 				continue
 			}
 			used[addr] = true
@@ -191,13 +199,13 @@ func (v View) Use(subnet netip.Prefix) Use {
 		}
 	}
 	for _, o := range v.Odd { // in use as well: nobody else gets it
-		if addr, err := netip.ParseAddr(o.Name); err == nil && u.Subnet.Contains(addr) {
+		if addr, err := netip.ParseAddr(o.Name); err == nil && r.Contains(addr) {
 			used[addr] = true
 		}
 	}
 	u.Used = uint64(len(used))
 	for addr, at := range v.Freed {
-		if ago := v.At.Sub(at); u.Subnet.Contains(addr) && !used[addr] && ago >= 0 && ago < local.CoolDown {
+		if ago := v.At.Sub(at); r.Contains(addr) && !used[addr] && ago >= 0 && ago < local.CoolDown {
 			u.Resting++
 		}
 	}

@@ -258,3 +258,38 @@ func TestUsersByNamespace(t *testing.T) {
 		t.Errorf("users = %v; want %v", got, want)
 	}
 }
+
+func TestUseCountsOnlyWhatPodsGet(t *testing.T) {
+	t.Parallel()
+	span := func(s string) ipam.Span {
+		span, err := ipam.ParseSpan(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return span
+	}
+	now := time.Now()
+	subnet := netip.MustParsePrefix("10.42.7.0/24")
+	in, out := netip.MustParseAddr("10.42.7.70"), netip.MustParseAddr("10.42.7.5")
+	v := View{
+		At:          now,
+		Attachments: []Attachment{{Holding: local.Holding{Addrs: []netip.Addr{in, out}}}},
+		Odd:         []Odd{{Oddity: local.Oddity{Name: "10.42.7.71"}}, {Oddity: local.Oddity{Name: "10.42.7.6"}}},
+		Freed:       map[netip.Addr]time.Time{in.Next().Next(): now, out.Next().Next(): now},
+	}
+	for _, tt := range []struct {
+		name   string
+		bounds []ipam.Span
+		want   Use
+	}{
+		{"all", nil, Use{Used: 4, Total: 253, Resting: 2}},
+		{"a part", []ipam.Span{span("10.42.7.64/26")}, Use{Used: 2, Total: 64, Resting: 1}},
+		{"of the other family", []ipam.Span{span("fd00::9")}, Use{Used: 4, Total: 253, Resting: 2}},
+		{"of the node's subnet before", []ipam.Span{span("10.42.3.64/26")}, Use{Used: 4, Total: 253, Resting: 2}},
+	} {
+		v.Bounds, tt.want.Subnet = tt.bounds, subnet
+		if got := v.Use(subnet); got != tt.want {
+			t.Errorf("%s: use = %+v; want %+v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -84,6 +84,14 @@ func list(spans []Span) string {
 	return strings.Join(s, ", ")
 }
 
+// Bounds returns what r is restricted to; nil if it is not.
+func (r Range) Bounds() []Span {
+	if slices.Equal(r.given, []Span{r.hosts()}) {
+		return nil
+	}
+	return slices.Clone(r.given)
+}
+
 // Gateway returns the address that the node itself has in the subnet.
 func (r Range) Gateway() netip.Addr { return r.Subnet.Addr().Next() }
 

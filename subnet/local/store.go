@@ -76,6 +76,7 @@ func (s Store) Reserve(ctx context.Context, own Owner, ranges []ipam.Range, want
 	if err := s.freeOfOlderBoot(now); err != nil {
 		return nil, err
 	}
+	s.noteBounds(ranges)
 	c := ipam.Choice{Ranges: ranges, Wanted: wanted, Last: make([]netip.Addr, len(ranges)), Rest: s.rest(now)}
 	if c.Used, err = s.used(); err != nil {
 		return nil, err

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/percale-net/percale/subnet/ipam"
 )
 
 // A Holding is the addresses that an attachment has.
@@ -33,6 +35,7 @@ type Survey struct {
 	Holdings []Holding // in order of their first address
 	Odd      []Oddity  // in order of name
 	Freed    map[netip.Addr]time.Time
+	Bounds   []ipam.Span // of what pods get; nil: anything of the node's subnets
 }
 
 // Dir returns where the store's files are.
@@ -68,7 +71,7 @@ func (s Store) Survey() (Survey, error) {
 		v.Holdings = append(v.Holdings, *h)
 	}
 	slices.SortFunc(v.Holdings, func(a, b Holding) int { return a.Addrs[0].Compare(b.Addrs[0]) })
-	v.Freed = s.freed()
+	v.Freed, v.Bounds = s.freed(), s.bounds()
 	return v, nil
 }
 
