@@ -42,8 +42,9 @@ var (
 
 // A client asks one API server for Nodes. Its methods may be called concurrently.
 type client struct {
-	http  *http.Client
-	nodes *url.URL
+	http          *http.Client
+	nodes         *url.URL
+	answer, quiet time.Duration // answerLimit and quietLimit
 }
 
 func newClient(cfg *rest.Config) (*client, error) {
@@ -57,7 +58,7 @@ func newClient(cfg *rest.Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the Kubernetes client: address %q: %w", cfg.Host, err)
 	}
-	return &client{http: hc, nodes: base.JoinPath("api", "v1", "nodes")}, nil
+	return &client{http: hc, nodes: base.JoinPath("api", "v1", "nodes"), answer: answerLimit, quiet: quietLimit}, nil
 }
 
 // A query is what to ask for.
@@ -85,7 +86,7 @@ func (a *answer) Close() error {
 // as its cause unless its guard is set again in time.
 func (c *client) ask(ctx context.Context, accept string, q query) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	guard := time.AfterFunc(answerLimit, func() { cancel(errNoAnswer) })
+	guard := time.AfterFunc(c.answer, func() { cancel(errNoAnswer) })
 	resp, err := c.send(ctx, accept, q)
 	if err != nil {
 		guard.Stop()

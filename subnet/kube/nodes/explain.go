@@ -28,7 +28,7 @@ func (c *client) explain(err error) error {
 	case code == http.StatusNotFound || code == http.StatusNotAcceptable || errors.Is(err, errServer):
 		return fmt.Errorf("%s does not answer as one; does --kube-api-url, or the kubeconfig, name the API server itself? %w", at, err)
 	case errors.Is(err, errNoAnswer):
-		return fmt.Errorf("%s does not answer within %v; does it run, and does a firewall let TCP through? curl -k https://%s/readyz", at, answerLimit, c.nodes.Host)
+		return fmt.Errorf("%s does not answer within %v; does it run, and does a firewall let TCP through? curl -k https://%s/readyz", at, c.answer, c.nodes.Host)
 	case errors.Is(err, errEnded):
 		return fmt.Errorf("%s ends each watch as soon as it begins; it may be stopping, or a proxy before it may cut requests short: %w", at, err)
 	default:

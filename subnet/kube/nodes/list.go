@@ -57,7 +57,7 @@ func (c *client) page(ctx context.Context, q query, t *trimmer, l *listing) erro
 	}
 	defer a.Close()
 	l.more = ""
-	if err := l.read(a, t, func() { a.guard.Reset(answerLimit) }); err != nil {
+	if err := l.read(a, t, func() { a.guard.Reset(c.answer) }); err != nil {
 		return fmt.Errorf("read the list of Nodes: %w", err)
 	}
 	return nil

@@ -55,16 +55,16 @@ func (c *client) watch(ctx context.Context, q query, version uint64, t trimmer) 
 	go func() {
 		defer close(out)
 		defer a.Close()
-		end = a.events(ctx, t, out)
+		end = a.events(ctx, t, out, c.quiet)
 	}()
 	return out, func() error { return end }, nil
 }
 
 // events passes on what the watch says until it or ctx ends.
-func (a *answer) events(ctx context.Context, t trimmer, out chan<- event) error {
+func (a *answer) events(ctx context.Context, t trimmer, out chan<- event, quiet time.Duration) error {
 	frames, o := streamReader{r: a}, new(object)
 	for {
-		a.guard.Reset(quietLimit)
+		a.guard.Reset(quiet)
 		var size [4]byte
 		if _, err := io.ReadFull(a, size[:]); err == io.EOF {
 			return nil
