@@ -6,10 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,26 +17,26 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-
-	"github.com/percale-net/percale/internal/lab/kubetest"
 )
-
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
 // typed returns a client of the core API with the server's binary encoding,
 // under the name of who writes: the server notes in each object who wrote what.
 func typed(t testing.TB, cfg *rest.Config, agent string) *rest.RESTClient {
 	t.Helper()
+	c, err := typedClient(cfg, agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func typedClient(cfg *rest.Config, agent string) (*rest.RESTClient, error) {
 	own := rest.CopyConfig(cfg)
 	own.UserAgent, own.QPS = agent+"/v1.36.3 (linux/amd64) kubernetes/0000000", -1
 	own.APIPath, own.GroupVersion = "/api", &corev1.SchemeGroupVersion
 	own.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	own.ContentConfig.ContentType, own.AcceptContentTypes = binary1, binary1
-	c, err := rest.RESTClientFor(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return rest.RESTClientFor(own)
 }
 
 // A cluster writes Nodes as kubelets, the controller manager and agents do.
@@ -64,7 +61,9 @@ func (c cluster) each(t testing.TB, n int, do func(ctx context.Context, i int) e
 	}
 }
 
-func nodeName(i int) string { return fmt.Sprintf("ip-10-%d-%d-%d.compute.internal", i>>16, i>>8&255, i&255) }
+func nodeName(i int) string {
+	return fmt.Sprintf("ip-10-%d-%d-%d.compute.internal", i>>16, i>>8&255, i&255)
+}
 
 // join makes a node of the cluster: its kubelet registers it, the controller
 // manager gives it pod CIDRs, its agent publishes.
@@ -168,27 +167,4 @@ func kubeletNode(i int) *corev1.Node {
 		})
 	}
 	return n
-}
-
-// counted returns cfg with a connection of its own, whose bytes it counts as
-// they come: with TLS, HTTP and compression, as a network card sees them but
-// for the packets' headers.
-func counted(cfg *rest.Config) (*rest.Config, *atomic.Int64) {
-	own, received := rest.CopyConfig(cfg), new(atomic.Int64)
-	own.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, network, address)
-		return countedConn{c, received}, err
-	}
-	return own, received
-}
-
-type countedConn struct {
-	net.Conn
-	received *atomic.Int64
-}
-
-func (c countedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.received.Add(int64(n))
-	return n, err
 }

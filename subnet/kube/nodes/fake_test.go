@@ -24,8 +24,7 @@ type liar struct {
 	nodes   map[string]*corev1.Node
 	changed chan struct{} // closed with the next change
 	log     []change
-	floor   uint64 // versions below are forgotten: 410
-	seen    []string
+	floor   uint64                                            // versions below are forgotten: 410
 	say     func(w http.ResponseWriter, r *http.Request) bool // answers instead, if it returns true
 	cfg     *rest.Config
 }
@@ -88,19 +87,9 @@ func (l *liar) become(change func()) {
 	l.changed = make(chan struct{})
 }
 
-// requests returns what was asked since the last call.
-func (l *liar) requests() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	seen := l.seen
-	l.seen = nil
-	return seen
-}
-
 func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	l.mu.Lock()
-	l.seen = append(l.seen, r.URL.RawQuery)
 	say, now, floor := l.say, l.version, l.floor
 	l.mu.Unlock()
 	asked, _ := strconv.ParseUint(q.Get("resourceVersion"), 10, 64)

@@ -115,7 +115,9 @@ func followNodes(t *testing.T, cfg *rest.Config, need func(Node) bool, change fu
 }
 
 // subnetsOf returns what a snapshot says under the annotation of the tests.
-func subnetsOf(s Snapshot, name string) string { return s.Nodes[name].Annotations["percale.io/subnets"] }
+func subnetsOf(s Snapshot, name string) string {
+	return s.Nodes[name].Annotations["percale.io/subnets"]
+}
 
 func well(err error) bool { return err == nil }
 func ill(err error) bool  { return err != nil }
