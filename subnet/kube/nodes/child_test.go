@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 // What a child of a benchmark watches with.
 const (
 	ours         = "ours"
+	oursRecords  = "records"
 	informer     = "informer"
 	informerList = "informer-list"
 )
@@ -46,7 +47,8 @@ const (
 // A child is a process that watches for a benchmark.
 type child struct {
 	role  string
-	stdin io.Writer
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
 	lines *bufio.Scanner
 }
 
@@ -78,13 +80,14 @@ func startChild(b *testing.B, role string, cfg *rest.Config) *child {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
-		stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Error(err)
-		}
-	})
-	return &child{role, stdin, bufio.NewScanner(stdout)}
+	return &child{role, cmd, stdin, bufio.NewScanner(stdout)}
+}
+
+func (p *child) end(b *testing.B) {
+	p.stdin.Close()
+	if err := p.cmd.Wait(); err != nil {
+		b.Error(err)
+	}
 }
 
 // answer returns the next cost that the child tells: at its start, when it knows
@@ -129,8 +132,12 @@ func watchAs(role string) error {
 	defer cancel()
 	synced := make(chan error, 2)
 	switch role {
-	case ours:
-		w, err := New(Config{Client: cfg, Wanted: wantedByAll})
+	case ours, oursRecords:
+		own := Config{Client: cfg, Wanted: wantedByAll}
+		if role == oursRecords {
+			own.Records = testRecords
+		}
+		w, err := New(own)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ var (
 // A client asks one API server for Nodes. Its methods may be called concurrently.
 type client struct {
 	http          *http.Client
-	nodes         *url.URL
+	base          *url.URL
 	answer, quiet time.Duration // answerLimit and quietLimit
 }
 
@@ -58,14 +58,40 @@ func newClient(cfg *rest.Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the Kubernetes client: address %q: %w", cfg.Host, err)
 	}
-	return &client{http: hc, nodes: base.JoinPath("api", "v1", "nodes"), answer: answerLimit, quiet: quietLimit}, nil
+	return &client{http: hc, base: base, answer: answerLimit, quiet: quietLimit}, nil
 }
 
 // A query is what to ask for.
 type query struct {
 	name   string // of one Node; "": of all
 	whole  bool   // not the metadata only
+	leases string // Lease objects in this namespace; "": Nodes
+	labels string // label selector; "": any
 	values url.Values
+}
+
+// what names the objects, as errors and rights do.
+func (q query) what() string {
+	if q.leases != "" {
+		return "Lease objects in namespace " + q.leases
+	}
+	return "Nodes"
+}
+
+// url returns where on the server at base to ask.
+func (q query) url(base *url.URL) *url.URL {
+	target := base.JoinPath("api", "v1", "nodes")
+	if q.leases != "" {
+		target = base.JoinPath("apis", "coordination.k8s.io", "v1", "namespaces", q.leases, "leases")
+	}
+	if q.name != "" {
+		q.values.Set("fieldSelector", "metadata.name="+q.name)
+	}
+	if q.labels != "" {
+		q.values.Set("labelSelector", q.labels)
+	}
+	target.RawQuery = q.values.Encode()
+	return target
 }
 
 // An answer is the body of a response that was successful. It must be closed.
@@ -98,12 +124,7 @@ func (c *client) ask(ctx context.Context, accept string, q query) (*answer, erro
 }
 
 func (c *client) send(ctx context.Context, accept string, q query) (*http.Response, error) {
-	if q.name != "" {
-		q.values.Set("fieldSelector", "metadata.name="+q.name)
-	}
-	target := *c.nodes
-	target.RawQuery = q.values.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url(c.base).String(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,12 +11,16 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+
+	"github.com/percale-net/percale/internal/lab/kubeapi"
+	"github.com/percale-net/percale/internal/lab/kubetest"
 )
 
 // typed returns a client of the core API with the server's binary encoding,
@@ -71,7 +75,7 @@ func (c cluster) join(ctx context.Context, i int) error {
 	if err := c.kubelet.Post().Resource("nodes").Body(kubeletNode(i)).Do(ctx).Error(); err != nil {
 		return err
 	}
-	cidr := fmt.Sprintf("10.%d.%d.0/24", 64+i>>8, i&255)
+	cidr := subnetOf(i)
 	err := patch(ctx, c.manager, nodeName(i), "", map[string]any{
 		"metadata": map[string]any{"annotations": map[string]any{"node.alpha.kubernetes.io/ttl": "0"}},
 		"spec":     map[string]any{"podCIDR": cidr, "podCIDRs": []string{cidr}},
@@ -79,13 +83,55 @@ func (c cluster) join(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	return c.publish(ctx, i, map[string]any{
+	published := make(map[string]any)
+	for key, value := range recordOf(i) {
+		published[key] = value
+	}
+	return c.publish(ctx, i, published)
+}
+
+// recordOf are the annotations that an agent publishes.
+func recordOf(i int) map[string]string {
+	return map[string]string{
 		"flannel.alpha.coreos.com/kube-subnet-manager": "true",
 		"flannel.alpha.coreos.com/backend-type":        "vxlan",
 		"flannel.alpha.coreos.com/backend-data":        fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:%02x:%02x"}`, i>>8, i&255),
 		"flannel.alpha.coreos.com/public-ip":           fmt.Sprintf("10.0.%d.%d", i>>8, i&255),
-		"percale.io/subnets":                           cidr,
-	})
+		"percale.io/subnets":                           subnetOf(i),
+	}
+}
+
+func subnetOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", 64+i>>8, i&255) }
+
+// testRecords is where the tests' agents keep records.
+var testRecords = &Records{Namespace: kubeapi.Namespace, Label: "percale.io/record"}
+
+// record writes a node's record and labels its Node, as an agent does.
+func (c cluster) record(ctx context.Context, s *kubetest.Server, i int, annotations map[string]string) error {
+	n, err := s.Resource(kubeapi.Nodes, "").Get(ctx, nodeName(i), metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	lease := &coordinationv1.Lease{
+		TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: RecordName(n.GetName()), Namespace: testRecords.Namespace, Annotations: annotations, Labels: map[string]string{testRecords.Label: "true"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.GetName(), UID: n.GetUID()}},
+		},
+	}
+	text, err := json.Marshal(lease)
+	if err != nil {
+		return err
+	}
+	if err := s.Apply(ctx, text); err != nil {
+		return err
+	}
+	return c.label(ctx, i, "true")
+}
+
+// label sets the label that says that a node has a record, or removes it: nil.
+func (c cluster) label(ctx context.Context, i int, value any) error {
+	return patch(ctx, c.agent, nodeName(i), "", map[string]any{"metadata": map[string]any{"labels": map[string]any{testRecords.Label: value}}})
 }
 
 // publish changes annotations as an agent does.

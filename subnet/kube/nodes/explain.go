@@ -10,8 +10,8 @@ import (
 )
 
 // explain says what an error means and what helps.
-func (c *client) explain(err error) error {
-	at := fmt.Sprintf("watch Nodes: the API server at %s", c.nodes.Host)
+func (c *client) explain(what string, err error) error {
+	at := fmt.Sprintf("watch %s: the API server at %s", what, c.base.Host)
 	code := 0
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		code = r.code
@@ -21,14 +21,14 @@ func (c *client) explain(err error) error {
 		return fmt.Errorf("%s does not accept our token or certificate, so that we learn of no change; "+
 			"look whether the service account is there and its token is mounted: kubectl -n kube-percale get serviceaccount percale: %w", at, err)
 	case code == http.StatusForbidden:
-		return fmt.Errorf("%s does not let us read Nodes, so that we learn of no change; apply the manifest's ClusterRole again, or look who has the right: "+
-			"kubectl get clusterrole,clusterrolebinding percale -o yaml: %w", at, err)
+		return fmt.Errorf("%s does not let us read them, so that we learn of no change; apply the manifest's roles again, or look who has the right: "+
+			"kubectl -n kube-percale get clusterrole,clusterrolebinding,role,rolebinding -l app.kubernetes.io/name=percale -o yaml: %w", at, err)
 	case code == http.StatusTooManyRequests:
 		return fmt.Errorf("%s is overloaded and puts us off; we try again: %w", at, err)
 	case code == http.StatusNotFound || code == http.StatusNotAcceptable || errors.Is(err, errServer):
 		return fmt.Errorf("%s does not answer as one; does --kube-api-url, or the kubeconfig, name the API server itself? %w", at, err)
 	case errors.Is(err, errNoAnswer):
-		return fmt.Errorf("%s does not answer within %v; does it run, and does a firewall let TCP through? curl -k https://%s/readyz", at, c.answer, c.nodes.Host)
+		return fmt.Errorf("%s does not answer within %v; does it run, and does a firewall let TCP through? curl -k https://%s/readyz", at, c.answer, c.base.Host)
 	case errors.Is(err, errEnded):
 		return fmt.Errorf("%s ends each watch as soon as it begins; it may be stopping, or a proxy before it may cut requests short: %w", at, err)
 	default:

@@ -61,7 +61,7 @@ func (f *feed) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.log.Debug("watch of Nodes starts over", "err", err)
+		f.log.Debug("watch starts over", "of", f.query.what(), "err", err)
 		f.brief = !f.watching.IsZero() && time.Since(f.watching) < settled
 		if !f.watching.IsZero() && !f.brief {
 			delay = minRetry
@@ -104,7 +104,7 @@ func (f *feed) judge(err error) (after time.Duration) {
 func (f *feed) failed(err error) {
 	if g := gist(err); g != f.fault {
 		f.fault = g
-		f.fail(f.client.explain(err))
+		f.fail(f.client.explain(f.query.what(), err))
 	}
 }
 
@@ -245,8 +245,16 @@ func (f *feed) relist(ctx context.Context) error {
 // forget drops what holds in one history only.
 func (f *feed) forget() {
 	f.log.Warn("the API server's history is another one than before; was its etcd restored from a backup?")
-	f.rewound, f.next, f.history = true, 0, history{}
+	f.rewound, f.next, f.history = true, 0, history{all: f.history.all}
 	f.table.doubt()
+}
+
+// mark returns the name of the object that changed last; "": it is not known.
+func (f *feed) mark() string {
+	if name := f.history.mark.Name; name == "" || !f.trimmer.record {
+		return name
+	}
+	return RecordName(f.history.mark.Name)
 }
 
 // verify checks that the server is there and still tells the history that the
@@ -254,9 +262,10 @@ func (f *feed) forget() {
 // restored etcd reaches only later, and what happens before would never be told.
 // It costs one Node's metadata.
 func (f *feed) verify(ctx context.Context) error {
-	q := query{name: f.history.mark.Name, values: url.Values{"limit": {"1"}}}
+	q := f.query
+	q.name, q.whole, q.labels, q.values = f.mark(), false, "", url.Values{"limit": {"1"}}
 	now := listing{records: make(map[string]record)}
-	if err := f.client.page(ctx, q, &trimmer{}, &now); err != nil {
+	if err := f.client.page(ctx, q, &trimmer{record: f.trimmer.record}, &now); err != nil {
 		return err
 	}
 	if !f.history.recalls(nil, now) {

@@ -7,6 +7,7 @@ package nodes
 // since 1.35; etcd's revisions ever since). So a lower one tells that etcd was
 // restored from a backup.
 type history struct {
+	all    bool   // lists hold every Node, so that one can leave them only by its deletion
 	newest uint64 // the highest version that was told; 0: none
 	mark   record // the Node that changed last, of which a lower version tells the same
 }
@@ -53,5 +54,5 @@ func (h *history) recalls(before map[string]record, now listing) bool {
 			return false
 		}
 	}
-	return kept > 0 || len(before) < 2
+	return kept > 0 || len(before) < 2 || !h.all
 }

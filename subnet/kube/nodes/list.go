@@ -58,7 +58,7 @@ func (c *client) page(ctx context.Context, q query, t *trimmer, l *listing) erro
 	defer a.Close()
 	l.more = ""
 	if err := l.read(a, t, func() { a.guard.Reset(c.answer) }); err != nil {
-		return fmt.Errorf("read the list of Nodes: %w", err)
+		return fmt.Errorf("read the list: %w", err)
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ type Node struct {
 
 	// Whole reports whether more than the metadata was read.
 	Whole bool
+
+	// Record reports whether this is what the Node's record says; see Records.
+	Record bool
 }
 
 // A Snapshot is all Nodes at one moment. It is shared and must not be changed.
@@ -72,6 +75,9 @@ type Config struct {
 	// its pod CIDRs were asked for; until then it is passed on as it was before,
 	// or not at all if it is new.
 	NeedWhole func(Node) bool
+
+	// Records says what stands for Nodes and is cheaper to watch; nil: nothing.
+	Records *Records
 
 	// Expect is how many Nodes there may be, as far as is known. The first
 	// request is delayed at random by up to a millisecond for each, so that many

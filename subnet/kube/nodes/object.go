@@ -11,6 +11,7 @@ import (
 // place in both.
 type object struct {
 	name, uid, version []byte
+	owner              owner // the last one
 	annotations        []pair
 	cidr               []byte // spec.podCIDR
 	cidrs              [][]byte
@@ -50,6 +51,10 @@ func (o *object) metadata(msg []byte) error {
 		case 12:
 			p, err := decodePair(val)
 			o.annotations = append(o.annotations, p)
+			return err
+		case 13:
+			var err error
+			o.owner, err = decodeOwner(val)
 			return err
 		}
 		return nil

@@ -73,7 +73,7 @@ func (t *table) doubt() {
 
 // sameAs reports whether both look the same in a snapshot.
 func (r record) sameAs(old record) bool {
-	return r.UID == old.UID && r.Whole == old.Whole && r.pending == old.pending &&
+	return r.UID == old.UID && r.Whole == old.Whole && r.Record == old.Record && r.pending == old.pending &&
 		maps.Equal(r.Annotations, old.Annotations) && maps.Equal(r.Oversize, old.Oversize) &&
 		slices.Equal(r.PodCIDRs, old.PodCIDRs) && slices.Equal(r.conditions, old.conditions)
 }
@@ -137,13 +137,13 @@ func (t *table) fill(names []string, read map[string]record) bool {
 	return changed
 }
 
-// nodes returns what a snapshot holds.
-func (t *table) nodes() map[string]Node {
+// snapshot returns all that is known now.
+func (t *table) snapshot(rewound bool) Snapshot {
 	out := make(map[string]Node, len(t.records))
 	for name, r := range t.records {
 		if n := r.visible(); n != nil {
 			out[name] = *n
 		}
 	}
-	return out
+	return Snapshot{Nodes: out, Omitted: t.omitted, Rewound: rewound}
 }

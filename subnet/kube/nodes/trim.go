@@ -41,16 +41,17 @@ type record struct {
 type trimmer struct {
 	wanted func(key string) bool // nil: none
 	whole  bool                  // the objects are whole Nodes
+	record bool                  // they stand for Nodes
 	keys   map[string]string     // those kept, so that all records share them
 }
 
 // trim copies what is wanted. It reports false for an object that cannot be a
 // Node, such as one with a name that is none.
 func (t *trimmer) trim(o *object) (record, bool) {
-	if !isName(o.name) || len(o.uid) > maxUID {
+	if t.record && !o.asNode() || !isName(o.name) || len(o.uid) > maxUID {
 		return record{}, false
 	}
-	r := record{Node: Node{Name: string(o.name), UID: string(o.uid), Whole: t.whole}}
+	r := record{Node: Node{Name: string(o.name), UID: string(o.uid), Whole: t.whole, Record: t.record}}
 	r.version, _ = strconv.ParseUint(string(o.version), 10, 64)
 	t.annotate(&r.Node, o.annotations)
 	if t.whole {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -28,9 +29,10 @@ const (
 
 // A Watcher watches all Nodes.
 type Watcher struct {
-	cfg  Config
-	feed *feed
-	fn   func(Snapshot)
+	cfg     Config
+	feed    *feed
+	records *feed // nil: none
+	merger  merger
 
 	reread *time.Timer   // asks again for pod CIDRs that are lacking
 	delay  time.Duration // of reread
@@ -45,9 +47,20 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	w := &Watcher{cfg: cfg, delay: minReread, reread: time.NewTimer(maxReread)}
 	w.reread.Stop()
+	log := cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	w.feed = &feed{
-		client: c, trimmer: trimmer{wanted: cfg.Wanted}, table: table{need: cfg.NeedWhole},
-		log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), tell: w.tell, wake: w.reread.C,
+		client: c, trimmer: trimmer{wanted: cfg.Wanted}, table: table{need: cfg.NeedWhole}, log: log,
+		tell: w.tell, wake: w.reread.C, fail: func(err error) { w.merger.failed(0, err) },
+		history: history{all: cfg.Records == nil},
+	}
+	w.merger.parts = make([]part, 1, 2)
+	if r := cfg.Records; r != nil {
+		w.feed.query.labels = "!" + r.Label
+		w.records = &feed{
+			client: c, query: query{leases: r.Namespace, labels: r.Label}, trimmer: trimmer{wanted: cfg.Wanted, record: true}, log: log,
+			tell: w.tellRecords, fail: func(err error) { w.merger.failed(1, err) },
+		}
+		w.merger.parts = append(w.merger.parts, part{})
 	}
 	return w, nil
 }
@@ -59,14 +72,28 @@ func New(cfg Config) (*Watcher, error) {
 // has it: once, and again only when something else goes wrong; then nil, once,
 // when all is well again. Run may be called once.
 func (w *Watcher) Run(ctx context.Context, fn func(Snapshot), fail func(error)) error {
-	w.fn, w.feed.fail = fn, fail
+	w.merger.fn, w.merger.fail = fn, fail
 	spread := min(time.Duration(w.cfg.Expect)*time.Millisecond, maxSpread)
 	select {
 	case <-time.After(rand.N(spread + 1)):
 	case <-ctx.Done():
 	}
 	defer w.reread.Stop()
-	return w.feed.run(ctx)
+	var both sync.WaitGroup
+	if w.records != nil {
+		both.Go(func() { w.records.run(ctx) })
+	}
+	err := w.feed.run(ctx) // both end with ctx alone
+	both.Wait()
+	return err
+}
+
+// tellRecords passes on what the records say.
+func (w *Watcher) tellRecords(_ context.Context, changed, rewound bool) error {
+	if changed {
+		w.merger.tell(1, w.records.table.snapshot(rewound))
+	}
+	return nil
 }
 
 // tell reads what else is needed, and passes a snapshot on if it is another one.
@@ -85,7 +112,7 @@ func (w *Watcher) tell(ctx context.Context, changed, rewound bool) error {
 		w.feed.well()
 	}
 	if changed || filled {
-		w.fn(Snapshot{Nodes: w.feed.table.nodes(), Omitted: w.feed.table.omitted, Rewound: rewound})
+		w.merger.tell(0, w.feed.table.snapshot(rewound))
 	}
 	return nil
 }
