@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,13 @@ import (
 // or a lock as long as it may.
 const stuckAfter = 2 * time.Minute
 
-// loops returns the loops that do the agent's work.
+// loops returns the loops that run as long as one network configuration holds.
 func (a *Agent) loops() []*reconcile.Loop {
-	return []*reconcile.Loop{a.newsLoop, a.cache, a.leases, a.kernels, a.firewall, a.guardian, a.addresses.loop, a.cni.loop, a.voice.loop}
+	return []*reconcile.Loop{a.newsLoop, a.cache, a.leases, a.kernels, a.firewall, a.guardian, a.addresses.loop}
 }
+
+// lasting returns the loops that run whether there is one or not.
+func (a *Agent) lasting() []*reconcile.Loop { return []*reconcile.Loop{a.cni.loop, a.voice.loop} }
 
 // alive returns nil as long as each loop comes to the end of its rounds, however
 // they end: what fails is told elsewhere and tried again. Otherwise only a
@@ -31,7 +35,7 @@ func (a *Agent) loops() []*reconcile.Loop {
 func (a *Agent) alive() error {
 	now := time.Now()
 	var stuck []error
-	for _, l := range a.loops() {
+	for _, l := range slices.Concat(a.loops(), a.lasting()) {
 		if d := l.Busy(now); d >= stuckAfter {
 			stuck = append(stuck, fmt.Errorf("the %s loop has been in one round for %v", l.Name(), d.Round(time.Second)))
 		}

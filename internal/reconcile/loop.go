@@ -36,6 +36,7 @@ type Loop struct {
 	round Round
 	kick  chan struct{}
 	began atomic.Pointer[time.Time] // the round that runs; nil: none does
+	runs  atomic.Bool
 }
 
 // A Round does all that there is to do, and is safe to repeat. It returns when
@@ -69,8 +70,13 @@ func (l *Loop) Busy(now time.Time) time.Duration {
 }
 
 // Run runs rounds until ctx ends, and returns nil then. It logs the change to
-// failing and back, once each; a different failure is a change too.
+// failing and back, once each; a different failure is a change too. It may run
+// again when it has ended, and not twice at once.
 func (l *Loop) Run(ctx context.Context) error {
+	if !l.runs.CompareAndSwap(false, true) {
+		panic("loop " + l.name + " runs already: two goroutines would write what only one may")
+	}
+	defer l.runs.Store(false)
 	retry, failing := firstRetry, ""
 	for {
 		select { // this round serves all kicks so far
