@@ -3,6 +3,7 @@
 # make          static binaries in bin/
 # make demo     three nodes on this machine; every pod reaches every other
 # make test     everything; needs root or user namespaces, touches no network of the machine
+# make image-root   the container image's root file system, in bin/rootfs
 # make soak     random faults for ten minutes (SOAKTIME) on three nodes while leases churn
 # make kubeapi  the Kubernetes servers that make test runs, from their source
 # make check    make test, and formatting and static analysis before it
