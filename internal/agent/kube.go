@@ -114,7 +114,8 @@ func (a *Agent) allowed(l subnet.Lease) subnet.Lease {
 
 // remedy adds to why we have no lease what helps in Kubernetes.
 func (a *Agent) remedy(err error) error {
-	if !a.settings.KubeSubnetMgr || !errors.Is(err, subnet.ErrUnassigned) {
+	node := a.voice.own.Load()
+	if node == nil || !node.Exists || !errors.Is(err, subnet.ErrUnassigned) {
 		return err
 	}
 	flags, example := "", ""

@@ -17,6 +17,7 @@ import (
 	"github.com/percale-net/percale/internal/config"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/kube/nodes"
 )
 
 const dualConf = `{"Network":"10.42.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:42::/56"}`
@@ -116,6 +117,13 @@ func TestDataOfNodeIsKept(t *testing.T) {
 		t.Errorf("published %s; want the MAC of before", own.V4.Data)
 	}
 	own.V4.Data = ""
+	other := said
+	other.Node = "n1" // the cluster has assigned the subnet twice
+	a.fillData(&own, view{snapshot: subnet.Snapshot{Leases: []subnet.Lease{other}}})
+	if strings.Contains(own.V4.Data, "02:aa:bb:cc:dd:ee") {
+		t.Errorf("published %s; want no other node's MAC", own.V4.Data)
+	}
+	own.V4.Data = ""
 	claim := subnet.Lease{Node: "n7", V4: subnet.Endpoint{Subnet: four}}
 	a.fillData(&own, view{previous: said, snapshot: subnet.Snapshot{Leases: []subnet.Lease{claim}}})
 	if !strings.Contains(own.V4.Data, "02:aa:bb:cc:dd:ee") {
@@ -125,6 +133,10 @@ func TestDataOfNodeIsKept(t *testing.T) {
 
 func TestRemedyForUnassigned(t *testing.T) {
 	a := kubeAgent(t)
+	if err := fmt.Errorf("%w: there is no Node", subnet.ErrUnassigned); a.remedy(err) != err {
+		t.Error("a remedy is told for a Node that is not there")
+	}
+	a.ownNode(nodes.Own{Exists: true})
 	got := a.remedy(fmt.Errorf("%w: x", subnet.ErrUnassigned)).Error()
 	for _, words := range []string{
 		"--allocate-node-cidrs=true --cluster-cidr=10.42.0.0/16,fd00:42::/56",

@@ -151,7 +151,8 @@ func (a *Agent) public(own subnet.Own) (v4, v6 netip.Addr) {
 func (a *Agent) fillData(own *subnet.Lease, v view) {
 	before := v.last()
 	for _, l := range v.snapshot.Leases {
-		if l.V4.Subnet == own.V4.Subnet && l.V6.Subnet == own.V6.Subnet && l.Backend != "" {
+		same := l.V4.Subnet == own.V4.Subnet && l.V6.Subnet == own.V6.Subnet
+		if same && l.Backend != "" && subnet.Mine(subnet.ClaimOf(*own), l) {
 			before = l
 		}
 	}
