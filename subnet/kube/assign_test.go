@@ -21,6 +21,7 @@ func TestAssign(t *testing.T) {
 	given := func(cidrs ...string) nodes.Own {
 		return nodes.Own{Exists: true, Node: nodes.Node{Whole: true, PodCIDRs: cidrs}}
 	}
+	kept := nodes.Own{Exists: true, Node: nodes.Node{Annotations: map[string]string{keySource: sourceKept}}}
 	leased := nodes.Own{Exists: true, Node: nodes.Node{Annotations: map[string]string{keySource: sourceLease}}}
 	for name, c := range map[string]struct {
 		s     situation
@@ -44,6 +45,7 @@ func TestAssign(t *testing.T) {
 		"some are, some lease":     {s: situation{own: bare, custom: custom{cluster: "n2", lease: "n3"}, waited: time.Hour}, wait: "Node n2"},
 		"had one before":           {s: situation{own: bare, assigned: true, custom: custom{lease: "n3"}, waited: time.Hour}, wait: "had one before"},
 		"has leased before":        {s: situation{own: leased}},
+		"has kept what it had":     {s: situation{own: kept, custom: custom{cluster: "n2"}}, wait: "Node n2"},
 		"has leased, others given": {s: situation{own: leased, custom: custom{cluster: "n2"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,21 +117,24 @@ func TestDecodeOwn(t *testing.T) {
 	for name, c := range map[string]struct {
 		annotations map[string]string
 		cidrs       []string
+		pending     bool
 		want        subnet.Lease
 		amiss       bool
 	}{
-		"as published":         {k.encode(l, sourceCluster), cidrs, l, false},
-		"leased":               {k.encode(l, sourceLease), nil, l, false},
-		"flannel's":            {theirs(), cidrs, l, true},
-		"lost the source":      {theirs(keySubnets, "10.3.7.0/24"), cidrs, l, true},
-		"leased, now assigned": {k.encode(l, sourceLease), cidrs, l, true},
-		"pods live elsewhere":  {k.encode(l, sourceLease), []string{"10.3.9.0/24"}, l, false},
-		"more than was said":   {both(keySubnets, "10.3.7.0/24", keySource, sourceCluster), cidrs, l, true},
-		"nothing":              {nil, cidrs, subnet.Lease{}, false},
+		"as published":         {k.encode(l, sourceCluster), cidrs, false, l, false},
+		"leased":               {k.encode(l, sourceLease), nil, false, l, false},
+		"kept":                 {k.encode(l, sourceKept), nil, true, l, false},
+		"kept for long enough": {k.encode(l, sourceKept), nil, false, l, true},
+		"flannel's":            {theirs(), cidrs, false, l, true},
+		"lost the source":      {theirs(keySubnets, "10.3.7.0/24"), cidrs, false, l, true},
+		"leased, now assigned": {k.encode(l, sourceLease), cidrs, false, l, true},
+		"pods live elsewhere":  {k.encode(l, sourceLease), []string{"10.3.9.0/24"}, false, l, false},
+		"more than was said":   {both(keySubnets, "10.3.7.0/24", keySource, sourceCluster), cidrs, false, l, true},
+		"nothing":              {nil, cidrs, false, subnet.Lease{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, amiss, refused := k.decodeOwn(nodes.Node{Name: "n7", Annotations: c.annotations, PodCIDRs: c.cidrs, Whole: true})
+			got, amiss, refused := k.decodeOwn(nodes.Node{Name: "n7", Annotations: c.annotations, PodCIDRs: c.cidrs, Whole: true}, c.pending)
 			if got != c.want || amiss != c.amiss || refused != nil {
 				t.Errorf("decodeOwn = %+v, amiss %t, refused %v; want %+v, %t", got, amiss, refused, c.want, c.amiss)
 			}

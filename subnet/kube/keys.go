@@ -10,13 +10,14 @@ import (
 // Annotations that are ours alone, whatever the prefix of flannel's.
 const (
 	keySubnets = "percale.io/subnets"       // a comma list, at most one of each family
-	keySource  = "percale.io/subnet-source" // where they are from: sourceCluster or sourceLease
+	keySource  = "percale.io/subnet-source" // where they are from: one of the sources
 )
 
 // Values of keySource.
 const (
 	sourceCluster = "podCIDR" // from spec.podCIDRs
-	sourceLease   = "lease"   // the node has Lease objects for them
+	sourceLease   = "lease"   // the node chose them, and has Lease objects for them
+	sourceKept    = "kept"    // so, but only because pods live there: the node waits for a pod CIDR
 )
 
 // yes is the value by which a Node says that it takes part.

@@ -33,22 +33,25 @@ func (k keys) publicity(n nodes.Node) (v4, v6 subnet.Publicity, refused []subnet
 // decodeOwn is decode for our own Node. It reports, too, whether our annotations
 // lack something that the lease does not tell, such as what spares the other
 // agents reading our whole Node.
-func (k keys) decodeOwn(n nodes.Node) (l subnet.Lease, amiss bool, refused []subnet.Refusal) {
+func (k keys) decodeOwn(n nodes.Node, pending bool) (l subnet.Lease, amiss bool, refused []subnet.Refusal) {
 	d := decoder{keys: k, node: n, own: true}
 	l = d.lease()
 	if l == (subnet.Lease{}) {
 		return l, false, d.refused
 	}
-	want := k.encode(l, sourceOf(l, n.PodCIDRs))
+	want := k.encode(l, sourceOf(l, n.PodCIDRs, pending))
 	return l, len(k.change(n.Annotations, want)) > 0, d.refused
 }
 
 // sourceOf says where the subnets of a lease are from, given what the cluster
-// has assigned.
-func sourceOf(l subnet.Lease, assigned []string) string {
+// has assigned, and whether the node waits for it to assign.
+func sourceOf(l subnet.Lease, assigned []string, pending bool) string {
 	given := podCIDRs(assigned)
 	for e := range l.Endpoints() {
 		if !slices.Contains(given, e.Subnet) {
+			if pending {
+				return sourceKept
+			}
 			return sourceLease
 		}
 	}

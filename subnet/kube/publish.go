@@ -43,8 +43,8 @@ func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
 		return err
 	}
 	uid, have := n.Metadata.UID, n.Metadata.Annotations
-	source := sourceOf(own, n.assigned())
-	if source == sourceLease {
+	source := sourceOf(own, n.assigned(), s.isPending())
+	if source != sourceCluster {
 		if err := s.allocate(ctx, uid, own); err != nil {
 			return err
 		}
@@ -119,4 +119,17 @@ func (s *Store) lossCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.losses
+}
+
+// setPending notes whether our Node waits for a pod CIDR.
+func (s *Store) setPending(pending bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = pending
+}
+
+func (s *Store) isPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending
 }

@@ -57,6 +57,7 @@ type Store struct {
 	mu        sync.Mutex
 	losses    int  // how often Publish missed what it had published
 	held      bool // our Node bore what we published when we looked last
+	pending   bool // our Node waits for a pod CIDR, as far as Watch knows
 	stale     bool // the Lease objects have changed since Watch read them
 	contended bool // a subnet that we chose was another's; until we have one
 }

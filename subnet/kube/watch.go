@@ -150,14 +150,15 @@ func (w *watch) round(ctx context.Context) time.Duration {
 // look makes a snapshot and tells it, unless it is the one before.
 func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	s := subnet.Snapshot{Leases: slices.Clone(w.leases), Refused: slices.Clone(w.refused)}
-	own, amiss, refused := w.store.keys.decodeOwn(h.own.Node)
+	var again time.Duration
+	s.Own.Assigned, again = w.situation(h).assign()
+	pending := s.Own.Assigned.Pending != ""
+	w.store.setPending(pending)
+	own, amiss, refused := w.store.keys.decodeOwn(h.own.Node, pending)
 	s.Own.Amiss = amiss
 	s.Refused = append(s.Refused, refused...)
 	s.Own.V4, s.Own.V6, refused = w.store.keys.publicity(h.own.Node)
 	s.Refused = append(s.Refused, refused...)
-
-	var again time.Duration
-	s.Own.Assigned, again = w.situation(h).assign()
 	settled := h.own.Annotations[keySource] == sourceLease && !w.store.isContended()
 	if s.Own.Assigned == (subnet.Assigned{}) && !settled {
 		again = w.readClaims(ctx)
