@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -171,5 +172,38 @@ func TestReservations(t *testing.T) {
 	}
 	if got := s.reservations(all, peers, storetest.Lease("n7", 7)); !slices.Equal(got, want[:3]) {
 		t.Errorf("reservations beside our own lease = %+v\nwant %+v", got, want[:3])
+	}
+}
+
+// Whoever claims a subnet, one node gets it, the others are named, and our own
+// is ours.
+func TestManyClaimants(t *testing.T) {
+	t.Parallel()
+	const nodesCount = 10_000
+	s := &Store{cfg: Config{Node: "n7"}, keys: usualKeys(t)}
+	all := nodes.Snapshot{Nodes: make(map[string]nodes.Node), Omitted: 3}
+	for i := range nodesCount {
+		l := storetest.Lease(fmt.Sprintf("w%05d", i), 9)
+		if i%2 == 0 {
+			l.V4.Subnet = netip.MustParsePrefix("10.3.7.0/24")
+		}
+		l.V4.Uplink = netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)})
+		all.Nodes[l.Node] = nodes.Node{Name: l.Node, Annotations: s.keys.encode(l, sourceCluster)}
+	}
+	r := s.read(&all)
+	if len(r.leases) != nodesCount || len(r.refused) != 1 || !strings.Contains(r.refused[0].Lease, "3") {
+		t.Fatalf("%d leases, refused %v; want all, and a word on those that were left out", len(r.leases), r.refused)
+	}
+	pool := subnet.Pool{Network: netip.MustParsePrefix("10.3.0.0/16"), Len: 24,
+		Min: netip.MustParseAddr("10.3.1.0"), Max: netip.MustParseAddr("10.3.255.0")}
+	claim := subnet.ClaimOf(storetest.Lease("n7", 7))
+	claim.Pools.V4, claim.Assigned.V4 = pool, claim.V4.Subnet
+	own, _, err := subnet.Choose(claim, r.leases, func(int) int { return 0 })
+	if err != nil || own.V4.Subnet != claim.Assigned.V4 {
+		t.Errorf("Choose = %v, %v; want what the cluster assigned", own, err)
+	}
+	peers, refused := subnet.Screen(claim.Pools, own, r.leases)
+	if len(peers) != 1 || len(refused) != nodesCount-1 {
+		t.Errorf("%d peers, %d refused; want 1 and all others", len(peers), len(refused))
 	}
 }
