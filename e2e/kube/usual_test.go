@@ -36,6 +36,7 @@ func usual(t *testing.T, k *cluster) {
 	}{
 		{"what a Node says", published},
 		{"condition", condition},
+		{"what Kubernetes is told", told},
 		{"another's annotations", trespass},
 		{"own annotations removed", annotationsRemoved},
 		{"Node deleted and re-created", nodeReplaced},
