@@ -27,6 +27,15 @@ func unassigned(t *testing.T, k *cluster) {
 		k.wantClaim(t, n.Name(), subnetOf(t, n))
 	}
 
+	// A Node that is made anew before its claim went keeps its subnet.
+	kept := subnetOf(t, k.Node(2))
+	must(t, k.KillManager(t.Context()))
+	must(t, k.admin.DeleteNode(t.Context(), "n2"))
+	must(t, k.Node(2).Register(t.Context()))
+	k.wantSubnet(t, k.Node(2), kept)
+	k.wantClaim(t, "n2", kept)
+	must(t, k.StartManager())
+
 	// What the cluster assigns comes before what the node has chosen.
 	chosen, assigned := subnetOf(t, k.Node(1)), netip.MustParsePrefix("10.244.201.0/24")
 	k.reassign(t, k.Node(1), assigned)
@@ -76,15 +85,18 @@ func claimName(p netip.Prefix) string {
 // wantClaim wants a Lease object for the subnet, which the Node holds and owns.
 func (k *cluster) wantClaim(t *testing.T, node string, p netip.Prefix) {
 	t.Helper()
-	o, ok := k.claims(t)[claimName(p)]
-	if !ok {
-		t.Fatalf("there is no Lease %s for the subnet of %s", claimName(p), node)
-	}
-	holder, _, err := unstructured.NestedString(o.Object, "spec", "holderIdentity")
-	owners := o.GetOwnerReferences()
-	if holder != node || err != nil || len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != k.object(t, node).GetUID() {
-		t.Errorf("Lease %s: holder %q, %v, owners %+v; want Node %s as both", o.GetName(), holder, err, owners, node)
-	}
+	eventually(t, func() error {
+		o, ok := k.claims(t)[claimName(p)]
+		if !ok {
+			return fmt.Errorf("there is no Lease %s for the subnet of %s", claimName(p), node)
+		}
+		holder, _, err := unstructured.NestedString(o.Object, "spec", "holderIdentity")
+		owners := o.GetOwnerReferences()
+		if holder != node || err != nil || len(owners) != 1 || owners[0].Kind != "Node" || owners[0].UID != k.object(t, node).GetUID() {
+			return fmt.Errorf("Lease %s: holder %q, %v, owners %+v; want Node %s as both", o.GetName(), holder, err, owners, node)
+		}
+		return nil
+	})
 }
 
 func (k *cluster) wantNoClaim(t *testing.T, p netip.Prefix) {

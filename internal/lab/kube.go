@@ -41,7 +41,7 @@ func (l *Lab) startStore(ctx context.Context) error {
 	if err := l.StartKube(ctx); err != nil {
 		return err
 	}
-	if err := l.start(l.Switch(), managerRole, l.kubeapi(l.plane().ManagerArgs())); err != nil {
+	if err := l.StartManager(); err != nil {
 		return err
 	}
 	return l.install(ctx)
@@ -72,6 +72,11 @@ func (l *Lab) StartKube(ctx context.Context) error {
 		return err
 	}
 	return l.await(ctx, kubeRole, func() error { return client.Ready(ctx) })
+}
+
+// StartManager starts the lab's kube-controller-manager, and waits for nothing.
+func (l *Lab) StartManager() error {
+	return l.start(l.Switch(), managerRole, l.kubeapi(l.plane().ManagerArgs()))
 }
 
 // Kube returns an administrator's client of the lab's API server, which dials
