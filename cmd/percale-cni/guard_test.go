@@ -167,6 +167,8 @@ func TestGuardCheck(t *testing.T) {
 	}
 	alias(strings.Replace(was, "10.42.7.2", "10.42.7.9", 1))
 	wantError(t, "another address", n.check(t, "abc", p, c, r), codeDrifted, "does not let it send from 10.42.7.2")
+	alias(was + " 10.42.7.9")
+	wantError(t, "one address more", n.check(t, "abc", p, c, r), codeDrifted, "lets it send from 10.42.7.9, which is not its own")
 	alias("of somebody else")
 	if err := n.check(t, "abc", p, c, r); err != nil {
 		t.Errorf("CHECK of a pod from before guards: %v", err)
@@ -174,6 +176,30 @@ func TestGuardCheck(t *testing.T) {
 	c["guard"] = true
 	wantError(t, "no guard", n.check(t, "abc", p, c, r), codeDrifted, "the pod is not guarded")
 	alias(was)
+	mine, ok, err := pod.ParseSender(port, was)
+	if !ok || err != nil {
+		t.Fatalf("alias %q: %v, %v", was, ok, err)
+	}
+	more := mine
+	more.Addrs = append(slices.Clone(mine.Addrs), netip.MustParseAddr("10.42.7.9"))
+	for _, tt := range []struct {
+		name, text string
+		change     func() error
+	}{
+		{"an element more", "set pods4: has one that is not the pod's", func() error { return guard.AddPod(more) }},
+		{"no element", "set pods4: lacks an element of the pod", func() error { return guard.DelPod(more) }},
+	} {
+		if err := n.Do(tt.change); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, tt.name, n.check(t, "abc", p, c, r), codeDrifted, tt.text)
+	}
+	if err := n.Do(func() error { return guard.AddPod(mine) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.check(t, "abc", p, c, r); err != nil {
+		t.Errorf("CHECK of a guard that is whole again: %v", err)
+	}
 	err = n.Do(func() error {
 		var c nft.Conn
 		c.DelTable(&nft.Table{Name: guard.PodTable, Family: nft.TableFamilyBridge})

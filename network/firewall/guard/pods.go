@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	nft "github.com/google/nftables"
@@ -109,50 +108,6 @@ func DelPod(s pod.Sender) error {
 		return nil
 	}
 	return wrap("end guarding of pod", err)
-}
-
-// MissingPod says in words what of AddPod's work is not there.
-func MissingPod(s pod.Sender) ([]string, error) {
-	c, err := dial()
-	if err != nil {
-		return nil, fmt.Errorf("look up guard of pod: %w", err)
-	}
-	defer c.CloseLasting()
-	var missing []string
-	for _, t := range newPods([]pod.Sender{s}).tables() {
-		have, err := t.read(c)
-		if err != nil {
-			return nil, fmt.Errorf("look up guard of pod: %w", err)
-		}
-		missing = append(missing, t.missing(have)...)
-	}
-	return missing, nil
-}
-
-// missing says what t has more than have.
-func (t *table) missing(have *content) []string {
-	if have == nil {
-		return []string{"table: missing"}
-	}
-	if why := t.unlike(have); why != "" {
-		return []string{why}
-	}
-	var all []string
-	for _, ch := range t.chains {
-		want, err := ch.marks(t.Family)
-		if err != nil || !slices.Equal(have.rules[ch.Name], want) {
-			all = append(all, "chain "+ch.Name+": changed or missing")
-		}
-	}
-	for _, s := range t.sets {
-		for k := range s.want {
-			if _, ok := have.elements[s.Name][k]; !ok {
-				all = append(all, "set "+s.Name+": lacks an element of the pod")
-				break
-			}
-		}
-	}
-	return all
 }
 
 // ClearPods ends the guarding of all pods. Absent tables are success.

@@ -62,8 +62,8 @@ func TestWithCapsOfService(t *testing.T) {
 		if _, err := p.Sync(many(250), time.Now()); err != nil {
 			t.Error(err)
 		}
-		if missing, err := MissingPod(many(250)[249]); err != nil || missing != nil {
-			t.Errorf("MissingPod = %q, %v; want nothing missing", missing, err)
+		if missing, err := CheckPod(many(250)[249]); err != nil || missing != nil {
+			t.Errorf("CheckPod = %q, %v; want nothing missing", missing, err)
 		}
 		if _, err := g.Refusals(); err != nil {
 			t.Error(err)
@@ -104,9 +104,9 @@ func TestPrune(t *testing.T) {
 	}
 	for i, s := range senders() {
 		do(t, ns, func() error {
-			missing, err := MissingPod(s)
+			missing, err := CheckPod(s)
 			if (missing != nil) != (i == 0) {
-				t.Errorf("MissingPod of %s = %q; want the first one gone alone", s.Port, missing)
+				t.Errorf("CheckPod of %s = %q; want the first one gone alone", s.Port, missing)
 			}
 			return err
 		})
