@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	nft "github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,15 +45,20 @@ func Prune(gone func(ports []string) ([]string, error)) error {
 	if err != nil {
 		return fmt.Errorf("prune guards: %w", err)
 	}
+	is := make(map[string]bool, len(lost))
+	for _, port := range lost {
+		is[port] = true
+	}
 	for s, elements := range have {
+		var all []nft.SetElement
 		for k := range elements {
-			if slices.Contains(lost, portOf(k)) {
-				s.want.add([]byte(k))
+			if is[portOf(k)] {
+				all = append(all, nft.SetElement{Key: []byte(k)})
 			}
 		}
-	}
-	if err := p.change(c, (*set).del); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("prune guards: %w", err)
+		if err := each(c, all, s.del); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("prune guards: %w", err)
+		}
 	}
 	return nil
 }

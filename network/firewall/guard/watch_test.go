@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -133,5 +134,27 @@ func BenchmarkAddPod(b *testing.B) {
 	s := sender("vethnew", macNode, addrN, addrN6)
 	for b.Loop() {
 		one(AddPod, s)
+	}
+}
+
+// What a month of lost pods left goes in several transactions.
+func TestPruneMany(t *testing.T) {
+	t.Parallel()
+	ns := netns.Temp(t)
+	var g Pods
+	all := many(2500)
+	do(t, ns, func() error {
+		_, err := g.Sync(all, time.Now())
+		return err
+	})
+	for _, want := range []int{len(all), 1} {
+		do(t, ns, func() error {
+			return Prune(func(ports []string) ([]string, error) {
+				if len(ports) != want {
+					t.Errorf("Prune asked for %d ports; want %d", len(ports), want)
+				}
+				return slices.DeleteFunc(slices.Clone(ports), func(p string) bool { return p == all[0].Port }), nil
+			})
+		})
 	}
 }

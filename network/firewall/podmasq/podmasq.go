@@ -25,6 +25,10 @@ var ErrNoNFTables = errors.New("the kernel offers no nftables")
 // it refuses a whole transaction, less often than asked.
 const timeout = 10 * time.Second
 
+// chunk is how many pods one transaction ends the masquerading of: an attribute
+// takes 64 kB.
+const chunk = 1000
+
 // Add masquerades what the pods send to addresses outside the networks, in the
 // network namespace of the calling thread, and makes the rules as needed. It
 // may be repeated, and several processes may do so at once; the networks of
@@ -81,10 +85,12 @@ func Del(pods []netip.Addr) error {
 		return fmt.Errorf("end masquerading of pod: %w", err)
 	}
 	t := newTable(nil)
-	// Deleting what is not there would fail the whole transaction: add it first.
-	err = errors.Join(t.elements(pods, c.SetAddElements), t.elements(pods, c.SetDeleteElements), c.Flush())
-	if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
-		return fmt.Errorf("end masquerading of pod: %w", err)
+	for part := range slices.Chunk(pods, chunk) {
+		// Deleting what is not there would fail the whole transaction: add it first.
+		err = errors.Join(t.elements(part, c.SetAddElements), t.elements(part, c.SetDeleteElements), c.Flush())
+		if err != nil && !errors.Is(err, unix.ENOENT) { // the table has just gone
+			return fmt.Errorf("end masquerading of pod: %w", err)
+		}
 	}
 	return nil
 }

@@ -262,3 +262,35 @@ func TestExplain(t *testing.T) {
 		t.Errorf("explain(nil) = %v; want nil", err)
 	}
 }
+
+// GC ends the masquerading of all that was lost, in several transactions.
+func TestDelMany(t *testing.T) {
+	t.Parallel()
+	var pods []netip.Addr
+	a := netip.MustParseAddr("fd00:7::2")
+	for range 2500 {
+		pods = append(pods, a)
+		a = a.Next()
+	}
+	err := netns.Temp(t).Do(func() error {
+		for part := range slices.Chunk(pods, 500) {
+			if err := Add(part, []netip.Prefix{netip.MustParsePrefix("fd00::/16")}); err != nil {
+				return err
+			}
+		}
+		if have, err := Pods(); err != nil || len(have) != len(pods) {
+			t.Errorf("masqueraded after Add: %d, %v; want %d", len(have), err, len(pods))
+		}
+		if err := Del(pods); err != nil {
+			return err
+		}
+		have, err := Pods()
+		if len(have) > 0 {
+			t.Errorf("masqueraded after Del: %d; want none", len(have))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
