@@ -246,6 +246,9 @@ func TestAddFails(t *testing.T) {
 		}, code: 7, texts: []string{"ipam.routes: route to 2001:db8::/32: the pod has no address of that family"}},
 		{name: "subnet too small", env: strings.Replace(envV4, "10.42.7.1/24", "10.42.7.1/31", 1), code: 7, texts: []string{"too small"}},
 		{name: "MTU too small for IPv6", env: strings.Replace(envDual, "1450", "1200", 1), code: 7, texts: []string{"MTU 1200: IPv6 needs at least 1280"}},
+		{name: "ranges outside of the subnet", change: func(_ *testing.T, _ node, c conf, _ netns.NS) {
+			c["ipam"].(conf)["ranges"] = []any{[]any{conf{"subnet": "192.0.2.0/24"}}}
+		}, code: 7, texts: []string{"none of 192.0.2.0-192.0.2.255 is in the subnet 10.42.7.0/24 of this node: change ipam.ranges"}},
 		{name: "addresses below a file", change: func(t *testing.T, n node, c conf, _ netns.NS) {
 			c["ipam"].(conf)["dataDir"] = n.envPath()
 		}, code: 5, texts: []string{"make address directory"}},

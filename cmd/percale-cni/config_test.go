@@ -178,6 +178,13 @@ func TestSubnetFile(t *testing.T) {
 	n.wantNothing(t, p)
 }
 
+// valid returns a configuration for GC that has one valid attachment.
+func (n node) valid(container string) conf {
+	c := n.conf(nil)
+	c["cni.dev/valid-attachments"] = []any{conf{"containerID": container, "ifname": "eth0"}}
+	return c
+}
+
 func TestHostileCalls(t *testing.T) {
 	t.Parallel()
 	n, p := newNode(t, envV4), netns.Temp(t)
@@ -194,6 +201,12 @@ func TestHostileCalls(t *testing.T) {
 		{"network name that climbs", call{"ADD", "abc", p.Path(), "eth0", conf{"cniVersion": "1.1.0", "name": "../pods"}}, 7},
 		{"container id that climbs", call{"ADD", "../abc", p.Path(), "eth0", c}, 4},
 		{"container id of 5,000 bytes", call{"ADD", strings.Repeat("a", 5000), p.Path(), "eth0", c}, 4},
+		{"container id as long as one can be", call{"ADD", strings.Repeat("a", 120<<10), p.Path(), "eth0", c}, 4},
+		{"network name of 1 MB", call{"ADD", "abc", p.Path(), "eth0", conf{"cniVersion": "1.1.0", "name": strings.Repeat("a", 1<<20)}}, 7},
+		{"zero byte in the network name", call{"ADD", "abc", p.Path(), "eth0", conf{"cniVersion": "1.1.0", "name": "po\x00ds"}}, 7},
+		{"zero byte in a valid attachment", call{"GC", "", "", "", n.valid("a\x00bc")}, 7},
+		{"valid attachment that climbs", call{"GC", "", "", "", n.valid("../abc")}, 7},
+		{"valid attachment of 1 MB", call{"GC", "", "", "", n.valid(strings.Repeat("a", 1<<20))}, 7},
 		{"interface name of 16 bytes", call{"ADD", "abc", p.Path(), "eth0567890123456", c}, 4},
 		{"interface name with a slash", call{"ADD", "abc", p.Path(), "eth/0", c}, 4},
 		{"no interface name", call{"ADD", "abc", p.Path(), "", c}, 4},

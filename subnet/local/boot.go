@@ -64,7 +64,7 @@ func (s Store) freeOfOlderBoot(now time.Time) error {
 		return nil // without /proc there is no telling
 	}
 	path := filepath.Join(s.dir, "percale.boot")
-	seen, err := readFile(path, 100)
+	seen, err := readFile(path, maxEntry)
 	if err == nil && string(seen) == b.id {
 		return nil
 	}
