@@ -6,7 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -142,10 +145,29 @@ func (g collector) ports(ctx context.Context, stale []local.Entry) error {
 			unwanted[port] = true
 		}
 	}
-	var errs []error
-	for port := range unwanted {
-		errs = append(errs, g.host.DelLink(ctx, port))
+	return delLinks(ctx, slices.Sorted(maps.Keys(unwanted)))
+}
+
+// delLinks deletes links in as many threads as are of use: for each one the
+// kernel makes the caller wait some 20 ms (for RCU), which many can do at once.
+func delLinks(ctx context.Context, names []string) error {
+	const atOnce = 16
+	errs := make([]error, atOnce)
+	var wg sync.WaitGroup
+	for i := range min(atOnce, len(names)) {
+		wg.Go(func() {
+			host, err := kernel.Open("") // one socket would make all wait for each
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			defer host.Close()
+			for k := i; k < len(names); k += atOnce {
+				errs[i] = errors.Join(errs[i], host.DelLink(ctx, names[k]))
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
