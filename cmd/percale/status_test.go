@@ -25,6 +25,7 @@ func healthy() status.Status {
 	return status.Status{
 		Node: "n3", Version: "v1", PID: 77, Goroutines: 25, MemoryBytes: 18 << 20, Started: noon.Add(-14 * 24 * time.Hour), Ready: true, Backend: "vxlan",
 		Subnets: []netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")}, Expires: noon.Add(23 * time.Hour),
+		Told: []netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")},
 		Uplink: status.Uplink{
 			Name: "eth0", MTU: 1500, Why: "default route via 192.0.2.1 (metric 100)",
 			Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.3")}, Published: []netip.Addr{netip.MustParseAddr("203.0.113.3")},

@@ -91,6 +91,7 @@ type Agent struct {
 
 	guards    guards
 	addresses addressBook
+	ruled     atomic.Pointer[subnet.Lease] // ours when the firewall loop has tried to write its rules last; nil: never
 	cni       cniFiles
 	voice     voice
 	bridge    atomic.Pointer[pod.Memory] // of the pods' bridge; what it points to is not changed
@@ -167,6 +168,7 @@ func (a *Agent) keep(ctx context.Context) error {
 		a.log.Info("starting over", "why", errNewConf)
 		a.facts.forget()
 		a.seen = seen{}
+		a.ruled.Store(nil)
 	}
 	return nil
 }

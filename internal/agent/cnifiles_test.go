@@ -53,6 +53,7 @@ func (a *Agent) getReady() {
 	a.report(func(s *status.Status) {
 		s.Backend, s.Store.Synced, s.Kernel.Count, s.Firewall.InSync = "vxlan", true, 1, true
 		s.Subnets = append(s.Subnets, netip.MustParsePrefix("10.42.7.0/24"))
+		s.Told = s.Subnets
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/percale-net/percale/network/firewall"
 	"github.com/percale-net/percale/network/firewall/iptables"
 	"github.com/percale-net/percale/network/firewall/nftables"
+	"github.com/percale-net/percale/subnet"
 )
 
 // A renderer makes the kernel hold a Ruleset. It writes nothing when that is so
@@ -108,6 +110,7 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 	if err == nil {
 		a.engine.wish = rules.String()
 	}
+	a.tellRuled(v.lease)
 	a.report(func(s *status.Status) {
 		s.Firewall.InSync = err == nil
 		s.Firewall.Count++
@@ -117,6 +120,21 @@ func (a *Agent) firewallRound(ctx context.Context) (time.Duration, error) {
 		s.Fault("forward", a.engine.drops(), began)
 	})
 	return a.engine.period, errors.Join(err, a.engine.fight.told)
+}
+
+// tellRuled notes that rules for our subnet were written, or cannot be. Only then
+// pods get addresses in it: what a pod sent before would be masqueraded by the
+// rules of the former subnet, and connection tracking would go on with that.
+func (a *Agent) tellRuled(own subnet.Lease) {
+	if was := a.ruled.Swap(&own); was == nil || !slices.Equal(was.Subnets(), own.Subnets()) {
+		a.kernels.Kick()
+	}
+}
+
+// isRuled reports whether tellRuled was called for the subnets of own.
+func (a *Agent) isRuled(own subnet.Lease) bool {
+	ruled := a.ruled.Load()
+	return ruled != nil && slices.Equal(ruled.Subnets(), own.Subnets())
 }
 
 // by returns r with who made it necessary, if that is known.

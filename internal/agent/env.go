@@ -24,7 +24,7 @@ func (a *Agent) writeEnv(v view, self backend.Self) error {
 	if err := local.WriteEnv(a.settings.SubnetFile, env); err != nil {
 		return fmt.Errorf("tell CNI plugins of the subnet: %w", err)
 	}
-	a.seen.podMTU = env.MTU
+	a.seen.told, a.seen.podMTU = v.lease.Subnets(), env.MTU
 	return nil
 }
 

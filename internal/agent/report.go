@@ -89,6 +89,8 @@ func waiting(s status.Status) string {
 		return "programming the kernel"
 	case !s.Firewall.InSync:
 		return "writing firewall rules"
+	case !slices.Equal(s.Told, s.Subnets):
+		return "telling CNI plugins of the subnet"
 	}
 	return ""
 }
@@ -126,7 +128,7 @@ func (a *Agent) reportRound(v view, r result) {
 	a.report(func(s *status.Status) {
 		s.Uplink = uplinkOf(v)
 		s.Devices = devicesOf(r)
-		s.PodMTU = a.seen.podMTU
+		s.Told, s.PodMTU = a.seen.told, a.seen.podMTU
 		s.Sysctls = sysctlsOf(r)
 		s.Refused, s.Notes = refused, slices.Concat(r.notes, a.halfNotes(v), shadowNotes(r), a.notes(r.have), a.cniNotes())
 		s.Peers = countOf(peers)

@@ -20,6 +20,7 @@ func up() status.Status {
 	return status.Status{
 		Backend:  "vxlan",
 		Subnets:  []netip.Prefix{netip.MustParsePrefix("10.42.1.0/24")},
+		Told:     []netip.Prefix{netip.MustParsePrefix("10.42.1.0/24")},
 		Peers:    status.PeerCount{Wanted: 2, Programmed: 2},
 		Store:    status.Store{Kind: "etcd", Synced: true},
 		Kernel:   status.Rounds{Count: 1},
@@ -49,6 +50,8 @@ func TestWaiting(t *testing.T) {
 		{"no uplink", fault(partUplink), "uplink: no"},
 		{"no rules yet", func(s *status.Status) { s.Firewall.InSync = false }, "writing firewall rules"},
 		{"a peer that the kernel refuses", fault("peers"), ""},
+		{"plugins told of another subnet", func(s *status.Status) { s.Told = nil },
+			"telling CNI plugins of the subnet"},
 		{"subnet.env not written", fault(partEnv), "subnet.env: no"},
 		{"net-conf made unreadable later", fault(partNetConf), ""},
 		{"health port taken", fault("health server"), ""},

@@ -26,7 +26,8 @@ type seen struct {
 	wish      int                     // of the last round that left the kernel as planned
 	addresses []network.Address       // all of this node
 	bridge    network.State           // what was wanted of the pods' bridge in that round
-	podMTU    int                     // as CNI plugins were told last, in bytes
+	told      []netip.Prefix          // the subnets that CNI plugins were told last
+	podMTU    int                     // idem, in bytes
 	refused   map[subnet.Refusal]bool // as logged last
 	round     time.Time               // when the last one began
 	fight     fight
@@ -108,8 +109,8 @@ func (a *Agent) applyPlan(ctx context.Context, v view) result {
 		}
 		r = a.makePlan(ctx, v)
 	}
-	a.dismiss() // after there is none
-	if ownDevicesStand(r.err) {
+	a.dismiss()                                       // after there is none
+	if ownDevicesStand(r.err) && a.isRuled(v.lease) { // else the firewall loop kicks
 		r.envErr = a.writeEnv(v, r.self)
 	}
 	return r

@@ -31,7 +31,8 @@ type Status struct {
 	Expires  time.Time      `json:"expires,omitzero"` // when the lease ends unless renewed; zero: never
 	Uplink   Uplink         `json:"uplink"`           // zero before it was chosen
 	Devices  []Device       `json:"devices"`          // ours
-	PodMTU   int            `json:"podMTU,omitempty"` // bytes
+	Told     []netip.Prefix `json:"told"`             // the subnets that new pods get addresses in, as CNI plugins were told last
+	PodMTU   int            `json:"podMTU,omitempty"` // bytes, idem
 	Sysctls  []string       `json:"sysctls"`          // the kernel settings that we keep, as "net/ipv4/ip_forward=1"
 	Peers    PeerCount      `json:"peers"`
 	Refused  []Refusal      `json:"refused"` // leases that are not believed
