@@ -66,8 +66,8 @@ SOAKTIME ?= 10m
 soak: ready build
 	PERCALE_SOAK=$(SOAKTIME) $(GOTEST) -v -run '^TestSoak$$' -timeout 0 ./e2e/faults
 
-bench: ready build
-	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
+bench: ready build kubeapi
+	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e ./subnet/kube/nodes/nodestest
 
 clean:
 	rm -rf bin

@@ -47,6 +47,7 @@ var rules = []rule{
 	{pkg: "subnet/storetest", own: []string{"subnet"}},
 	{pkg: "subnet/etcd", own: []string{"subnet"}, foreign: []string{etcd, grpc, sync}},
 	{pkg: "subnet/kube", own: []string{"subnet", "subnet/kube/nodes"}, foreign: []string{kubeAPI, kubeDial, kubeREST, sync}},
+	{pkg: "subnet/kube/nodes/nodestest"},
 	{pkg: "subnet/kube/nodes", foreign: []string{kubeREST, protobuf}},
 	{pkg: "subnet/etcd/etcdtest", own: []string{"subnet"}, foreign: []string{etcd, grpc}},
 

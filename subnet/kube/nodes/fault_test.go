@@ -7,7 +7,29 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/percale-net/percale/subnet/kube/nodes/nodestest"
 )
+
+// followNodes watches the Nodes that cfg leads to; change adjusts the watcher.
+func followNodes(t *testing.T, cfg *rest.Config, change func(*Watcher)) *nodestest.Follower[Snapshot] {
+	t.Helper()
+	w, err := New(Config{Client: cfg, Wanted: wanted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(w)
+	}
+	return nodestest.Follow(t, w.Run)
+}
+
+// subnetsOf returns what a snapshot says under the annotation of the tests.
+func subnetsOf(s Snapshot, name string) string {
+	return s.Nodes[name].Annotations["percale.io/subnets"]
+}
 
 // TestExpired: versions that the server has forgotten cost a new list, and are
 // no fault; nothing between is missed.
@@ -16,18 +38,18 @@ func TestExpired(t *testing.T) {
 	l := newLiar(t)
 	l.put("n1", "percale.io/subnets", "a")
 	l.put("n2", "percale.io/subnets", "b")
-	f := followNodes(t, l.cfg, nil, nil)
-	f.await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 2 })
+	f := followNodes(t, l.cfg, nil)
+	f.Await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 2 })
 	l.become(func() { l.say = func(http.ResponseWriter, *http.Request) bool { return true } }) // watches end
-	f.awaitFault(t, "fault", ill)
+	f.AwaitFault(t, "fault", nodestest.Ill)
 	l.put("n1", "percale.io/subnets", "c")
 	l.drop("n2")
 	l.become(func() { l.say, l.floor = nil, l.version })
-	got := f.await(t, "what was missed", func(s Snapshot) bool { return len(s.Nodes) == 1 && subnetsOf(s, "n1") == "c" })
+	got := f.Await(t, "what was missed", func(s Snapshot) bool { return len(s.Nodes) == 1 && subnetsOf(s, "n1") == "c" })
 	if got.Rewound {
 		t.Error("the snapshot is said to be of another history")
 	}
-	f.awaitFault(t, "end of the fault", well)
+	f.AwaitFault(t, "end of the fault", nodestest.Well)
 }
 
 // TestRewound: a server whose etcd was restored is believed, and its snapshot
@@ -45,19 +67,19 @@ func TestRewound(t *testing.T) {
 			old := l.put("n1", "percale.io/subnets", "old").DeepCopy()
 			l.put("n2", "percale.io/subnets", "b")
 			l.put("n1", "percale.io/subnets", "new")
-			f := followNodes(t, l.cfg, nil, nil)
-			f.await(t, "first snapshot", func(s Snapshot) bool { return subnetsOf(s, "n1") == "new" && !s.Rewound })
+			f := followNodes(t, l.cfg, nil)
+			f.Await(t, "first snapshot", func(s Snapshot) bool { return subnetsOf(s, "n1") == "new" && !s.Rewound })
 			l.become(func() {
 				l.nodes["n1"], l.log = old, nil
 				restore(l)
 				l.say = func(http.ResponseWriter, *http.Request) bool { return true }
 			})
-			f.awaitFault(t, "fault", ill)
+			f.AwaitFault(t, "fault", nodestest.Ill)
 			l.become(func() { l.say = nil })
-			f.await(t, "what was restored", func(s Snapshot) bool { return subnetsOf(s, "n1") == "old" && s.Rewound && len(s.Nodes) == 2 })
-			f.awaitFault(t, "end of the fault", well)
+			f.Await(t, "what was restored", func(s Snapshot) bool { return subnetsOf(s, "n1") == "old" && s.Rewound && len(s.Nodes) == 2 })
+			f.AwaitFault(t, "end of the fault", nodestest.Well)
 			l.put("n2", "percale.io/subnets", "c")
-			f.await(t, "what came since", func(s Snapshot) bool { return subnetsOf(s, "n2") == "c" && !s.Rewound })
+			f.Await(t, "what came since", func(s Snapshot) bool { return subnetsOf(s, "n2") == "c" && !s.Rewound })
 		})
 	}
 }
@@ -72,15 +94,17 @@ func TestSilence(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	f := followNodes(t, l.cfg, nil, func(w *Watcher) {
+	f := followNodes(t, l.cfg, func(w *Watcher) {
 		w.feed.client.answer, w.feed.client.quiet = 500*time.Millisecond, 200*time.Millisecond
 	})
-	f.await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 1 })
+	f.Await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 1 })
 	l.become(func() { l.say = hang })
-	f.awaitFault(t, "fault", func(err error) bool { return ill(err) && strings.Contains(err.Error(), "does not answer within") })
+	f.AwaitFault(t, "fault", func(err error) bool {
+		return nodestest.Ill(err) && strings.Contains(err.Error(), "does not answer within")
+	})
 	l.become(func() { l.say = nil })
 	l.put("n1", "percale.io/subnets", "b")
-	f.await(t, "what was missed", func(s Snapshot) bool { return subnetsOf(s, "n1") == "b" })
+	f.Await(t, "what was missed", func(s Snapshot) bool { return subnetsOf(s, "n1") == "b" })
 }
 
 // TestHalfList: a list that breaks off is no snapshot, and is told.
@@ -94,14 +118,14 @@ func TestHalfList(t *testing.T) {
 		w.Write(whole[:len(whole)-60])
 		return true
 	}
-	f := followNodes(t, l.cfg, nil, nil)
-	f.awaitFault(t, "fault", func(err error) bool { return ill(err) && strings.Contains(err.Error(), "unexpected EOF") })
-	if n := len(f.told()); n != 0 {
+	f := followNodes(t, l.cfg, nil)
+	f.AwaitFault(t, "fault", func(err error) bool { return nodestest.Ill(err) && strings.Contains(err.Error(), "unexpected EOF") })
+	if n := len(f.Told()); n != 0 {
 		t.Errorf("%d snapshots of half a list", n)
 	}
 	l.become(func() { l.say = nil })
-	f.await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 1 })
-	f.awaitFault(t, "end of the fault", well)
+	f.Await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 1 })
+	f.AwaitFault(t, "end of the fault", nodestest.Well)
 }
 
 // TestPages: a list in several answers is one.
@@ -122,8 +146,8 @@ func TestPages(t *testing.T) {
 		w.Write(pages[r.URL.Query().Get("continue")])
 		return true
 	}
-	f := followNodes(t, l.cfg, nil, nil)
-	f.await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 3 })
+	f := followNodes(t, l.cfg, nil)
+	f.Await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 3 })
 }
 
 // TestRefusals: what the server says against us is told with what helps.
@@ -144,11 +168,11 @@ func TestRefusals(t *testing.T) {
 			refuse(w, row.code, "x", "")
 			return true
 		}
-		f := followNodes(t, l.cfg, nil, nil)
-		f.awaitFault(t, "fault", func(err error) bool { return ill(err) && strings.Contains(err.Error(), row.want) })
+		f := followNodes(t, l.cfg, nil)
+		f.AwaitFault(t, "fault", func(err error) bool { return nodestest.Ill(err) && strings.Contains(err.Error(), row.want) })
 		l.become(func() { l.say = nil })
-		f.awaitFault(t, "end of the fault", well)
-		f.await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 0 })
+		f.AwaitFault(t, "end of the fault", nodestest.Well)
+		f.Await(t, "first snapshot", func(s Snapshot) bool { return len(s.Nodes) == 0 })
 	}
 }
 
@@ -162,8 +186,8 @@ func TestNoServer(t *testing.T) {
 		w.Write([]byte("<html>" + strings.Repeat("x", 1<<20)))
 		return true
 	}
-	f := followNodes(t, l.cfg, nil, nil)
-	f.awaitFault(t, "fault", func(err error) bool {
-		return ill(err) && strings.Contains(err.Error(), "does --kube-api-url") && len(err.Error()) < 500
+	f := followNodes(t, l.cfg, nil)
+	f.AwaitFault(t, "fault", func(err error) bool {
+		return nodestest.Ill(err) && strings.Contains(err.Error(), "does --kube-api-url") && len(err.Error()) < 500
 	})
 }

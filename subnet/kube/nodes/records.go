@@ -14,9 +14,9 @@ import (
 //
 // The record of a Node is the Lease object RecordName(name) with that Node in
 // its ownerReferences, so that it goes with it, and with all annotations that
-// others shall read. Who publishes one writes the record first and then the label
-// on its Node, and takes them back in the other order; in between the record
-// counts.
+// others shall read. Who publishes one writes the record first and some seconds
+// later the label on its Node, since the API server tells of the two in no certain
+// order; and takes them back in the other order. In between the record counts.
 type Records struct {
 	Namespace string // where they are
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodes
+package nodestest
 
 import (
 	"context"
@@ -21,7 +21,11 @@ import (
 
 	"github.com/percale-net/percale/internal/lab/kubeapi"
 	"github.com/percale-net/percale/internal/lab/kubetest"
+	"github.com/percale-net/percale/subnet/kube/nodes"
 )
+
+// binaryType is the API server's binary encoding.
+const binaryType = "application/vnd.kubernetes.protobuf"
 
 // typed returns a client of the core API with the server's binary encoding,
 // under the name of who writes: the server notes in each object who wrote what.
@@ -39,7 +43,7 @@ func typedClient(cfg *rest.Config, agent string) (*rest.RESTClient, error) {
 	own.UserAgent, own.QPS = agent+"/v1.36.3 (linux/amd64) kubernetes/0000000", -1
 	own.APIPath, own.GroupVersion = "/api", &corev1.SchemeGroupVersion
 	own.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
-	own.ContentConfig.ContentType, own.AcceptContentTypes = binary1, binary1
+	own.ContentConfig.ContentType, own.AcceptContentTypes = binaryType, binaryType
 	return rest.RESTClientFor(own)
 }
 
@@ -61,6 +65,11 @@ func (c cluster) each(t testing.TB, n int, do func(ctx context.Context, i int) e
 		g.Go(func() error { return do(ctx, i) })
 	}
 	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	// A list of what is now makes the server's memory catch up, from which a
+	// watcher's first list comes.
+	if err := c.kubelet.Get().Resource("nodes").Do(t.Context()).Error(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -104,7 +113,7 @@ func recordOf(i int) map[string]string {
 func subnetOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", 64+i>>8, i&255) }
 
 // testRecords is where the tests' agents keep records.
-var testRecords = &Records{Namespace: kubeapi.Namespace, Label: "percale.io/record"}
+var testRecords = &nodes.Records{Namespace: kubeapi.Namespace, Label: "percale.io/record"}
 
 // record writes a node's record and labels its Node, as an agent does.
 func (c cluster) record(ctx context.Context, s *kubetest.Server, i int, annotations map[string]string) error {
@@ -115,7 +124,7 @@ func (c cluster) record(ctx context.Context, s *kubetest.Server, i int, annotati
 	lease := &coordinationv1.Lease{
 		TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: RecordName(n.GetName()), Namespace: testRecords.Namespace, Annotations: annotations, Labels: map[string]string{testRecords.Label: "true"},
+			Name: nodes.RecordName(n.GetName()), Namespace: testRecords.Namespace, Annotations: annotations, Labels: map[string]string{testRecords.Label: "true"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.GetName(), UID: n.GetUID()}},
 		},
 	}
@@ -124,6 +133,10 @@ func (c cluster) record(ctx context.Context, s *kubetest.Server, i int, annotati
 		return err
 	}
 	if err := s.Apply(ctx, text); err != nil {
+		return err
+	}
+	// A read of what is now makes the server's memory catch up.
+	if _, err := s.Resource(kubeapi.Leases, testRecords.Namespace).List(ctx, metav1.ListOptions{LabelSelector: testRecords.Label, Limit: 1}); err != nil {
 		return err
 	}
 	return c.label(ctx, i, "true")

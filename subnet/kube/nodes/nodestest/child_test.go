@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodes
+package nodestest
 
 import (
 	"bufio"
@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/percale-net/percale/internal/lab/kubetest"
+	"github.com/percale-net/percale/subnet/kube/nodes"
 )
 
 func TestMain(m *testing.M) {
@@ -133,15 +134,15 @@ func watchAs(role string) error {
 	synced := make(chan error, 2)
 	switch role {
 	case ours, oursRecords:
-		own := Config{Client: cfg, Wanted: wantedByAll}
+		own := nodes.Config{Client: cfg, Wanted: wantedByAll}
 		if role == oursRecords {
 			own.Records = testRecords
 		}
-		w, err := New(own)
+		w, err := nodes.New(own)
 		if err != nil {
 			return err
 		}
-		go w.Run(ctx, func(Snapshot) {
+		go w.Run(ctx, func(nodes.Snapshot) {
 			calls.Add(1)
 			synced <- nil
 		}, func(err error) { synced <- err })

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodes
+// Package nodestest has what tests of package nodes share, and those that need a
+// real API server. They stand apart, so that the fuzz tests there do not compile
+// all of Kubernetes' client.
+package nodestest
 
 import (
 	"context"
@@ -9,26 +12,24 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"k8s.io/client-go/rest"
 )
 
 // patience bounds every wait. No test passes or fails by how long one takes.
 const patience = time.Minute
 
-// A follower records what one watch tells, of Snapshots or of Owns.
-type follower[T any] struct {
+// A Follower records what one watch tells, of Snapshots or of Owns.
+type Follower[T any] struct {
 	mu      sync.Mutex
 	all     []T
 	faults  []error
 	changed chan struct{}
 }
 
-// follow watches until the test ends, and then checks that fail was told each
+// Follow watches until the test ends, and then checks that fail was told each
 // thing once.
-func follow[T any](t *testing.T, run func(context.Context, func(T), func(error)) error) *follower[T] {
+func Follow[T any](t *testing.T, run func(context.Context, func(T), func(error)) error) *Follower[T] {
 	t.Helper()
-	f := &follower[T]{changed: make(chan struct{})}
+	f := &Follower[T]{changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -51,7 +52,7 @@ func follow[T any](t *testing.T, run func(context.Context, func(T), func(error))
 	return f
 }
 
-func (f *follower[T]) note(change func()) {
+func (f *Follower[T]) note(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
@@ -59,8 +60,8 @@ func (f *follower[T]) note(change func()) {
 	f.changed = make(chan struct{})
 }
 
-// await waits until the newest value fits, and returns it.
-func (f *follower[T]) await(t *testing.T, what string, fits func(T) bool) T {
+// Await waits until the newest value fits, and returns it.
+func (f *Follower[T]) Await(t *testing.T, what string, fits func(T) bool) T {
 	t.Helper()
 	f.until(t, what, func() bool { return len(f.all) > 0 && fits(f.all[len(f.all)-1]) })
 	f.mu.Lock()
@@ -68,13 +69,13 @@ func (f *follower[T]) await(t *testing.T, what string, fits func(T) bool) T {
 	return f.all[len(f.all)-1]
 }
 
-// awaitFault waits for the newest fault; nil: that all is well again.
-func (f *follower[T]) awaitFault(t *testing.T, what string, fits func(error) bool) {
+// AwaitFault waits for the newest fault; nil: that all is well again.
+func (f *Follower[T]) AwaitFault(t *testing.T, what string, fits func(error) bool) {
 	t.Helper()
 	f.until(t, what, func() bool { return len(f.faults) > 0 && fits(f.faults[len(f.faults)-1]) })
 }
 
-func (f *follower[T]) until(t *testing.T, what string, true func() bool) {
+func (f *Follower[T]) until(t *testing.T, what string, true func() bool) {
 	t.Helper()
 	limit := time.After(patience)
 	for {
@@ -94,30 +95,15 @@ func (f *follower[T]) until(t *testing.T, what string, true func() bool) {
 	}
 }
 
-// told returns all that was told.
-func (f *follower[T]) told() []T {
+// Told returns all that was told.
+func (f *Follower[T]) Told() []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]T(nil), f.all...)
 }
 
-// followNodes watches the Nodes that cfg leads to; change adjusts the watcher.
-func followNodes(t *testing.T, cfg *rest.Config, need func(Node) bool, change func(*Watcher)) *follower[Snapshot] {
-	t.Helper()
-	w, err := New(Config{Client: cfg, Wanted: wanted, NeedWhole: need})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if change != nil {
-		change(w)
-	}
-	return follow(t, w.Run)
-}
+// Well is no fault.
+func Well(err error) bool { return err == nil }
 
-// subnetsOf returns what a snapshot says under the annotation of the tests.
-func subnetsOf(s Snapshot, name string) string {
-	return s.Nodes[name].Annotations["percale.io/subnets"]
-}
-
-func well(err error) bool { return err == nil }
-func ill(err error) bool  { return err != nil }
+// Ill is any fault.
+func Ill(err error) bool { return err != nil }
