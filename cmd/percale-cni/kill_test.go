@@ -60,6 +60,9 @@ func TestKilled(t *testing.T) {
 	if got := k.node.masqueraded(t); got > 0 {
 		t.Errorf("%d addresses are masqueraded after GC; want none", got)
 	}
+	if got := k.node.guarded(t); len(got) > 0 {
+		t.Errorf("%d ports are guarded after GC; want none", len(got))
+	}
 }
 
 // A killer runs the calls, and knows who has which address.

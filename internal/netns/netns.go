@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package netns makes and enters network namespaces. A namespace is a value
-// that is passed around; a thread is locked only inside Do and Start, and it
-// dies with the call, so no other goroutine ever runs in the wrong namespace.
+// that is passed around. A thread that enters one is locked: inside Do and Start
+// it dies with the call, inside At it comes back, so no other goroutine ever
+// runs in the wrong namespace.
 package netns
 
 import (
