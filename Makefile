@@ -3,9 +3,9 @@
 # make          static binaries in bin/
 # make demo     three nodes on this machine; every pod reaches every other
 # make test     everything; needs root or user namespaces, touches no network of the machine
-# make image-root   the container image's root file system, in bin/rootfs
 # make soak     random faults for ten minutes (SOAKTIME) on three nodes while leases churn
 # make kubeapi  the Kubernetes servers that make test runs, from their source
+# make image-root  the container image's root file system, in bin/rootfs
 # make check    make test, and formatting and static analysis before it
 
 GO      ?= go
@@ -17,7 +17,7 @@ RACE   := $(shell printf '\043include <stdlib.h>\nint main(void){return 0;}' | \
             $$($(GO) env CC) -x c - -o /dev/null 2>/dev/null && echo -race)
 GOTEST := PERCALE_BIN=$(CURDIR)/bin $(GO) test -count=1 -exec $(CURDIR)/e2e/in-netns
 
-.PHONY: build kubeapi plugins demo test check test-kernel fuzz soak bench ready clean
+.PHONY: build kubeapi plugins image-root demo test check test-kernel fuzz soak bench ready clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
@@ -31,6 +31,9 @@ kubeapi:
 plugins:
 	cd dist/plugins && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/bin/cni/ tool
 
+image-root:
+	VERSION=$(VERSION) dist/rootfs bin/rootfs
+
 demo: build
 	@set -e; $(LAB) up --nodes 3 --pods 2; trap '$(LAB) down' EXIT; trap 'exit 130' INT TERM; $(LAB) prove
 	@echo; echo 'The lab is gone again. "$(LAB) up" brings it back, and then the commands above work.'
@@ -39,16 +42,18 @@ demo: build
 ready:
 	@e2e/ready
 
-test: ready build kubeapi plugins
+test: ready build kubeapi plugins image-root
 	$(GO) vet ./...
 	$(GOTEST) $(RACE) -timeout 20m ./...
 	cd e2e/runtime && $(GO) vet ./...
 	cd e2e/runtime && $(GOTEST) -timeout 5m ./...
+	cd e2e/dist && $(GO) vet ./...
+	cd e2e/dist && $(GOTEST) -timeout 10m ./...
 
 check: ready
 	@out=$$(gofmt -l backend cmd e2e internal network subnet); [ -z "$$out" ] || { echo "gofmt -w $$out"; exit 1; }
 	$(GO) tool staticcheck ./...
-	@tool=$$($(GO) tool -n staticcheck) && cd e2e/runtime && "$$tool" ./...
+	@tool=$$($(GO) tool -n staticcheck) && (cd e2e/runtime && "$$tool" ./...) && cd e2e/dist && "$$tool" ./...
 	$(MAKE) test
 
 test-kernel: ready
