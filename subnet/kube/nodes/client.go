@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	binary1      = "application/vnd.kubernetes.protobuf"
-	wholeNode    = binary1
-	metadataOnly = binary1 + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-	metadataList = binary1 + ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+	binaryType   = "application/vnd.kubernetes.protobuf"
+	wholeNode    = binaryType
+	metadataOnly = binaryType + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+	metadataList = binaryType + ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 )
 
 const (
@@ -136,7 +136,7 @@ func (c *client) send(ctx context.Context, accept string, q query) (*http.Respon
 		}
 		return nil, err
 	}
-	if kind := resp.Header.Get("Content-Type"); resp.StatusCode == http.StatusOK && !strings.HasPrefix(kind, binary1) {
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode == http.StatusOK && !strings.HasPrefix(kind, binaryType) {
 		resp.Body.Close()
 		return nil, fmt.Errorf("%w: it sends %s", errServer, cut([]byte(strconv.Quote(kind)), 64))
 	}

@@ -111,7 +111,7 @@ func refuse(w http.ResponseWriter, code int, reason, cause string) {
 	if cause != "" {
 		s.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseType(cause)}}}
 	}
-	w.Header().Set("Content-Type", binary1)
+	w.Header().Set("Content-Type", binaryType)
 	w.WriteHeader(code)
 	w.Write(encodeOrPanic(s))
 }
@@ -126,13 +126,13 @@ func (l *liar) list(w http.ResponseWriter, r *http.Request) {
 			all = append(all, n)
 		}
 	}
-	w.Header().Set("Content-Type", binary1)
+	w.Header().Set("Content-Type", binaryType)
 	w.Write(encodeOrPanic(listOf(!strings.Contains(r.Header.Get("Accept"), "as="), strconv.FormatUint(l.version, 10), "", all...)))
 }
 
 // watch tells of the changes after a version, and of more as they come.
 func (l *liar) watch(w http.ResponseWriter, r *http.Request, version uint64) {
-	w.Header().Set("Content-Type", binary1+";stream=watch")
+	w.Header().Set("Content-Type", binaryType+";stream=watch")
 	w.WriteHeader(http.StatusOK)
 	for {
 		l.mu.Lock()

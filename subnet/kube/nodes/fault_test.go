@@ -114,7 +114,7 @@ func TestHalfList(t *testing.T) {
 	l.put("n1", "percale.io/subnets", "a")
 	whole := encode(t, listOf(false, "101", "", aNode("n1", "101"), aNode("n2", "101")))
 	l.say = func(w http.ResponseWriter, r *http.Request) bool {
-		w.Header().Set("Content-Type", binary1)
+		w.Header().Set("Content-Type", binaryType)
 		w.Write(whole[:len(whole)-60])
 		return true
 	}
@@ -142,7 +142,7 @@ func TestPages(t *testing.T) {
 		if r.URL.Query().Has("watch") {
 			return false
 		}
-		w.Header().Set("Content-Type", binary1)
+		w.Header().Set("Content-Type", binaryType)
 		w.Write(pages[r.URL.Query().Get("continue")])
 		return true
 	}
