@@ -180,20 +180,10 @@ func TestGuardCheck(t *testing.T) {
 	if !ok || err != nil {
 		t.Fatalf("alias %q: %v, %v", was, ok, err)
 	}
-	more := mine
-	more.Addrs = append(slices.Clone(mine.Addrs), netip.MustParseAddr("10.42.7.9"))
-	for _, tt := range []struct {
-		name, text string
-		change     func() error
-	}{
-		{"an element more", "set pods4: has one that is not the pod's", func() error { return guard.AddPod(more) }},
-		{"no element", "set pods4: lacks an element of the pod", func() error { return guard.DelPod(more) }},
-	} {
-		if err := n.Do(tt.change); err != nil {
-			t.Fatal(err)
-		}
-		wantError(t, tt.name, n.check(t, "abc", p, c, r), codeDrifted, tt.text)
+	if err := n.Do(func() error { return guard.DelPod(mine) }); err != nil {
+		t.Fatal(err)
 	}
+	wantError(t, "no element", n.check(t, "abc", p, c, r), codeDrifted, "set pods4: lacks an element of the pod")
 	if err := n.Do(func() error { return guard.AddPod(mine) }); err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,9 @@ import (
 	"github.com/percale-net/percale/network/pod"
 )
 
-// CheckPod says in words what of AddPod's work is not there, and what more the
-// pod may send from.
+// CheckPod says in words what of AddPod's work is not there. What is there more
+// is none of its business: DEL leaves elements to the agent, and a pod that is
+// added again under its old name finds them.
 func CheckPod(s pod.Sender) ([]string, error) {
 	c, err := dial()
 	if err != nil {
@@ -23,13 +24,13 @@ func CheckPod(s pod.Sender) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("look up guard of pod: %w", err)
 		}
-		wrong = append(wrong, t.wrong(have, s.Port)...)
+		wrong = append(wrong, t.wrong(have)...)
 	}
 	return wrong, nil
 }
 
-// wrong says what t has more than have, and what have has more of a port.
-func (t *table) wrong(have *content, port string) []string {
+// wrong says what t has more than have.
+func (t *table) wrong(have *content) []string {
 	if have == nil {
 		return []string{"table: missing"}
 	}
@@ -44,23 +45,12 @@ func (t *table) wrong(have *content, port string) []string {
 		}
 	}
 	for _, s := range t.sets {
-		lacks := func(k string) bool { _, ok := have.elements[s.Name][k]; return !ok }
-		more := func(k string) bool { _, ok := s.want[k]; return !ok && portOf(k) == port }
-		if containsFunc(s.want, lacks) {
-			all = append(all, "set "+s.Name+": lacks an element of the pod")
-		}
-		if containsFunc(have.elements[s.Name], more) {
-			all = append(all, "set "+s.Name+": has one that is not the pod's")
+		for k := range s.want {
+			if _, ok := have.elements[s.Name][k]; !ok {
+				all = append(all, "set "+s.Name+": lacks an element of the pod")
+				break
+			}
 		}
 	}
 	return all
-}
-
-func containsFunc(k keys, fn func(string) bool) bool {
-	for key := range k {
-		if fn(key) {
-			return true
-		}
-	}
-	return false
 }
