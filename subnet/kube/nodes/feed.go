@@ -15,7 +15,7 @@ import (
 
 const (
 	minRetry = 250 * time.Millisecond
-	maxRetry = 30 * time.Second
+	maxRetry = 30 * time.Second // in the largest clusters; see retryLimit
 
 	// settled is how long a watch must have lasted for its end to be no fault.
 	settled = 10 * time.Second
@@ -34,6 +34,7 @@ type feed struct {
 	query   query // which Nodes, and whether whole
 	trimmer trimmer
 	log     *slog.Logger
+	expect  int // how many Nodes there may be, beside those in the table
 
 	// tell is called with each change of the table; first at the first list. Where
 	// it returns an error the list was not told, and is made again.
@@ -53,9 +54,16 @@ type feed struct {
 	fresh    bool      // this turn has listed
 }
 
+// retryLimit returns the longest time between two attempts to reach a server
+// that is away. It grows with the number of agents that will ask at once when
+// the server is back; few of them need not make each other wait.
+func retryLimit(nodes int) time.Duration {
+	return min(2*time.Second+time.Duration(nodes)*5*time.Millisecond, maxRetry)
+}
+
 // run follows the server until ctx ends.
 func (f *feed) run(ctx context.Context) error {
-	for delay := minRetry; ; delay = min(2*delay, maxRetry) {
+	for delay := minRetry; ; delay = min(2*delay, retryLimit(max(f.expect, len(f.table.records)))) {
 		f.watching = time.Time{}
 		err := f.turn(ctx)
 		if ctx.Err() != nil {

@@ -81,7 +81,8 @@ type Config struct {
 
 	// Expect is how many Nodes there may be, as far as is known. The first
 	// request is delayed at random by up to a millisecond for each, so that many
-	// agents that start at once do not all ask at once.
+	// agents that start at once do not all ask at once; and a server that is away
+	// is asked again the less often, the more there are.
 	Expect int
 
 	Log *slog.Logger // nil: none

@@ -18,7 +18,7 @@ func WatchOwn(ctx context.Context, cfg Config, name string, fn func(Own), fail f
 		return err
 	}
 	f := &feed{
-		client: c, query: query{name: name, whole: true}, fail: fail,
+		client: c, query: query{name: name, whole: true}, fail: fail, expect: cfg.Expect,
 		trimmer: trimmer{wanted: cfg.Wanted, whole: true},
 		log:     cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
 	}

@@ -51,14 +51,14 @@ func New(cfg Config) (*Watcher, error) {
 	w.feed = &feed{
 		client: c, trimmer: trimmer{wanted: cfg.Wanted}, table: table{need: cfg.NeedWhole}, log: log,
 		tell: w.tell, wake: w.reread.C, fail: func(err error) { w.merger.failed(0, err) },
-		history: history{all: cfg.Records == nil},
+		history: history{all: cfg.Records == nil}, expect: cfg.Expect,
 	}
 	w.merger.parts = make([]part, 1, 2)
 	if r := cfg.Records; r != nil {
 		w.feed.query.labels = "!" + r.Label
 		w.records = &feed{
 			client: c, query: query{leases: r.Namespace, labels: r.Label}, trimmer: trimmer{wanted: cfg.Wanted, record: true}, log: log,
-			tell: w.tellRecords, fail: func(err error) { w.merger.failed(1, err) },
+			tell: w.tellRecords, fail: func(err error) { w.merger.failed(1, err) }, expect: cfg.Expect,
 		}
 		w.merger.parts = append(w.merger.parts, part{})
 	}
