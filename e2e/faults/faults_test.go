@@ -123,6 +123,9 @@ var errLost = errors.New("too many packets lost")
 // sees to it that it is whole for the next one.
 func (v *victim) try(t *testing.T, f fault, long time.Duration) outcome {
 	t.Helper()
+	if v.lab.Spec().Store == lab.StoreKube {
+		v.inTouch(t)
+	}
 	pid := v.node.Agent(0).PID()
 	ps := v.ping(t)
 	before := v.settled(t)
