@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,6 +134,48 @@ func (n *node) assertConfined() {
 			n.t.Errorf("the agent's process has no %q:\n%s", want, b)
 		}
 	}
+}
+
+// get asks a server on the node, as its kubelet does.
+func (n *node) get(server, path string) string {
+	n.t.Helper()
+	c, err := n.dial(server)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
+	b, err := io.ReadAll(c)
+	if err != nil {
+		n.t.Error(err)
+	}
+	return string(b)
+}
+
+// dial connects from the node's namespace. The thread goes back to its own: one
+// that stayed would have the lab take this process for one of its own, and end
+// it.
+func (n *node) dial(server string) (c net.Conn, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	there, err := os.Open("/run/netns/dist-" + n.name)
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	c, err = net.DialTimeout("tcp", server, limit)
+	if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
+		panic(err) // no other goroutine may run on this thread
+	}
+	return c, err
 }
 
 // TestImageWithoutSysctls wants an agent that may not switch forwarding on to say

@@ -7,19 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 )
 
@@ -218,32 +214,4 @@ func (n *node) status(id string) (s status, err error) {
 // stopForwarding has the node forward no packets.
 func (n *node) stopForwarding() {
 	run(n.t, n.exec("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")...)
-}
-
-// get asks a server on the node, as its kubelet does.
-func (n *node) get(server, path string) string {
-	n.t.Helper()
-	answer := make(chan string)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		answer <- func() string {
-			ns, err := os.Open("/run/netns/dist-" + n.name)
-			if err != nil {
-				return err.Error()
-			}
-			defer ns.Close()
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return err.Error()
-			}
-			c, err := net.DialTimeout("tcp", server, limit)
-			if err != nil {
-				return err.Error()
-			}
-			defer c.Close()
-			fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
-			b, err := io.ReadAll(c)
-			return string(append(b, fmt.Sprintln(err)...))
-		}()
-	}()
-	return <-answer
 }
