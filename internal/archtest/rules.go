@@ -33,6 +33,7 @@ const (
 	nfsocket = "github.com/mdlayher/netlink" // what nftables sends through
 	nftables = "github.com/google/nftables"
 	protobuf = "google.golang.org/protobuf/encoding/protowire" // the encoding itself, not its generated code
+	prom     = "github.com/prometheus/client_golang"
 	sync     = "golang.org/x/sync"
 	sys      = "golang.org/x/sys"
 	systemd  = "github.com/coreos/go-systemd/v22/daemon" // sd_notify(3)
@@ -78,7 +79,7 @@ var rules = []rule{
 	{pkg: "internal/kubenode", own: []string{"subnet/kube/nodes"}, foreign: []string{kubeREST, kubeconf}},
 	{pkg: "internal/cnifiles", foreign: []string{cniLib, sys}},
 	{pkg: "internal/status", own: []string{"subnet", "network"}},
-	{pkg: "internal/web", own: []string{"internal/status"}},
+	{pkg: "internal/web", own: []string{"internal/status"}, foreign: []string{prom}},
 	{pkg: "internal/agent", foreign: []string{sync, sys, systemd}, own: []string{
 		"subnet/...", "network/...", "backend/...",
 		"internal/config", "internal/reconcile", "internal/probe", "internal/status", "internal/web", "internal/addresses",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package status is what the agent reports about itself: plain values that the
-// loops fill in, and that the web server, the command line and, later, metrics
-// all show. The JSON form is stable: fields are added, never renamed.
+// loops fill in, and that the web server, the command line and metrics all
+// show. The JSON form is stable: fields are added, never renamed.
 package status
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package web serves what the agent reports: /healthz and /readyz where the
-// flags say, and the whole status on a unix socket. It starts before anything
+// Package web serves what the agent reports: /healthz, /readyz and /metrics where
+// the flags say, and the whole status on a unix socket. It starts before anything
 // else and depends on nothing else.
 package web
 
@@ -23,8 +23,9 @@ import (
 )
 
 // Health returns the handler of /healthz, which says that the agent works, or
-// with alive's error what in it does not, and /readyz, which says whether the
-// peers known to the store are in the kernel, and if not what is waited for.
+// with alive's error what in it does not, /readyz, which says whether the peers
+// known to the store are in the kernel, and if not what is waited for, and
+// /metrics.
 func Health(board *status.Board, alive func() error) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -41,6 +42,7 @@ func Health(board *status.Board, alive func() error) http.Handler {
 		}
 		io.WriteString(w, "percaled is ready\n")
 	})
+	mux.Handle("GET /metrics", Metrics(board))
 	return mux
 }
 
