@@ -84,10 +84,11 @@ type Agent struct {
 
 	reporting sync.Mutex
 
-	belief *subnet.Belief // of the news loop alone
-	saved  saved          // of the cache loop alone
-	seen   seen           // what the kernel loop alone remembers from round to round
-	owned  owned.Record   // what of the kernel is ours; the kernel loop's alone
+	belief   *subnet.Belief // of the news loop alone
+	saved    saved          // of the cache loop alone
+	seen     seen           // what the kernel loop alone remembers from round to round
+	owned    owned.Record   // what of the kernel is ours; the kernel loop's alone
+	rewrites rewrites
 
 	guards    guards
 	addresses addressBook

@@ -51,8 +51,12 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 	a.fillData(&own, v)
 	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
 	stands := slices.Contains(v.snapshot.Leases, own) && !v.snapshot.Own.Amiss
-	if v.held && own == v.lease && fresh && stands && len(release) == 0 {
+	same := v.held && own == v.lease && fresh
+	switch {
+	case same && stands && len(release) == 0:
 		return unsettled
+	case same && !stands && a.rewrites.exceeded(time.Now()):
+		return errors.Join(a.rewritten(), unsettled)
 	}
 	expires, err := a.store.Publish(ctx, own)
 	if err != nil {
@@ -60,6 +64,9 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 			a.resume() // pods live in it
 		}
 		return errors.Join(err, unsettled)
+	}
+	if same && !stands {
+		a.rewrites.note(time.Now())
 	}
 	// First, or its release would look like the loss of the lease that we have.
 	a.hold(own, expires, pods)
