@@ -23,6 +23,10 @@ const (
 	// saveShare bounds the share of time that writing down the known peers takes:
 	// with thousands of them a write is megabytes.
 	saveShare = 20
+
+	// saveRest bounds the wait that comes of it: a disk that hung for a while must
+	// not make the round look stuck.
+	saveRest = time.Minute
 )
 
 // remember reads what the last run left on disk. What cannot be read is no more
@@ -119,7 +123,7 @@ func (a *Agent) cacheRound(ctx context.Context) (time.Duration, error) {
 		return 0, nil
 	}
 	err := a.saveLease(v) // it is small, and need not wait
-	timer := time.NewTimer(time.Until(a.saved.at.Add(saveShare * a.saved.took)))
+	timer := time.NewTimer(time.Until(a.saved.at.Add(min(saveShare*a.saved.took, saveRest))))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done(): // the last chance

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/percale-net/percale/backend/hostgw"
 	"github.com/percale-net/percale/internal/config"
@@ -46,6 +48,25 @@ func TestResume(t *testing.T) {
 			t.Errorf("%s: lease = %+v; want %s, of this node", tt.name, now.lease, tt.want)
 		}
 	}
+}
+
+// A write that took long, as on a disk that hung, does not make the next round
+// take so long that the agent counts as stuck, and is restarted.
+func TestSlowDiskIsNoStuckLoop(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := New(config.Settings{NodeName: "me", StateDir: dir}, "test", slog.New(slog.DiscardHandler))
+		a.ending.Store(true) // tells nobody
+		a.facts.now = view{synced: true}
+		a.saved = saved{at: time.Now(), took: time.Minute}
+		began := time.Now()
+		if _, err := a.cacheRound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > stuckAfter/2 {
+			t.Errorf("the round took %v; a loop is stuck after %v", took, stuckAfter)
+		}
+	})
 }
 
 // Whoever removes or cuts what is on disk finds it again a while later.
