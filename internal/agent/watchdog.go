@@ -36,8 +36,8 @@ func (a *Agent) alive() error {
 	now := time.Now()
 	var stuck []error
 	for _, l := range slices.Concat(a.loops(), a.lasting()) {
-		if d := l.Busy(now); d >= stuckAfter {
-			stuck = append(stuck, fmt.Errorf("the %s loop has been in one round for %v", l.Name(), d.Round(time.Second)))
+		if l.Busy(now) >= stuckAfter {
+			stuck = append(stuck, fmt.Errorf("the %s loop has been in one round for more than %v", l.Name(), stuckAfter)) // the same words each time
 		}
 	}
 	return errors.Join(stuck...)
