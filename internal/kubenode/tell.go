@@ -21,6 +21,11 @@ import (
 // oldest go first: what stands at the Node tells more by then.
 const maxPending = 20
 
+// postTime is how long a round may send Events before it leaves the others to
+// the next one: with a server that is slow, but there, a round of all of them
+// would look as if it hung.
+const postTime = 30 * time.Second
+
 // A Teller tells Kubernetes what a Story decides. It is not safe for concurrent
 // use.
 type Teller struct {
@@ -94,17 +99,26 @@ func (t *Teller) patch(ctx context.Context, c Change, now time.Time) error {
 	return nil
 }
 
-// post sends the Events that wait, in their order, until one cannot be sent.
+// post sends the Events that wait, in their order, until one cannot be sent. One
+// that the server calls wrong, as it would each time, is left out.
 func (t *Teller) post(ctx context.Context, uid string) error {
-	for len(t.pending) > 0 {
+	for began := time.Now(); len(t.pending) > 0 && time.Since(began) < postTime; t.pending = t.pending[1:] {
 		n, err := t.send(ctx, t.pending[0], uid)
-		if err != nil {
+		switch {
+		case isWrong(err):
+			t.log.Warn("event left out: the API server does not take it", "reason", n.Reason, "message", n.Message, "err", err)
+		case err != nil:
 			return fmt.Errorf("tell an Event of node %s: %w", t.node, err)
+		default:
+			t.events.keep(n)
 		}
-		t.events.keep(n)
-		t.pending = t.pending[1:]
 	}
 	return nil
+}
+
+// isWrong reports whether err says that the request itself is not acceptable.
+func isWrong(err error) bool {
+	return is(err, http.StatusBadRequest) || is(err, http.StatusRequestEntityTooLarge) || is(err, http.StatusUnprocessableEntity)
 }
 
 // send makes an Event, or counts up the one that there is, and returns it as it
