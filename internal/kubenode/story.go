@@ -10,11 +10,12 @@ import (
 )
 
 // Another writer of our conditions makes us write again: so often at once, and
-// then once in such a time. New words for the same reason are written less
+// then once in such a time, since there may be one at each of thousands of
+// Nodes, such as the route controller of a cloud. New words for the same reason are written less
 // often, as they may have figures in them.
 const (
-	changeBurst = 5
-	changeEvery = 10 * time.Second
+	changeBurst = 10
+	changeEvery = time.Minute
 	wordsEvery  = time.Minute
 )
 
