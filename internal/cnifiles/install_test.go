@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+
+	"golang.org/x/sys/unix"
 )
 
 // programs makes a directory of plugins, each saying who it is.
@@ -132,4 +135,29 @@ func TestInstallAtOnce(t *testing.T) {
 	if all := names(t, dir); !slices.Equal(all, []string{"bandwidth", "loopback", "percale-cni", "portmap"}) {
 		t.Errorf("directory has %q", all)
 	}
+}
+
+// Whoever keeps the directory locked, which any user can, holds up neither the
+// agent's loop nor its end for ever.
+func TestDirectoryThatStaysLocked(t *testing.T) {
+	t.Parallel()
+	from, dir := programs(t, plugin), t.TempDir()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		err := Install(from, dir, new(strings.Builder))
+		if err == nil || !strings.Contains(err.Error(), "lsof "+dir) {
+			t.Errorf("Install = %v; want who to look for", err)
+		}
+		path := put(t, filepath.Join(dir, plugin), "#!/bin/sh\necho new "+plugin+"\n")
+		if err := errors.Join(os.Chmod(path, 0o755), Install(from, dir, new(strings.Builder))); err != nil {
+			t.Errorf("Install = %v where there is nothing to do", err)
+		}
+	})
 }

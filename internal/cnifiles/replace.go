@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +24,15 @@ type file struct {
 // stands under the name is never written into nor followed, whatever it is: a
 // link is replaced, not what it points to. Several processes may do so at once.
 func replace(dir *os.Root, f file) (wrote bool, err error) {
+	if holds(dir, f) {
+		return false, nil
+	}
 	unlock, err := lock(dir)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if holds(dir, f) {
+	if holds(dir, f) { // by now
 		return false, nil
 	}
 	temp := "." + f.name + ".percale-new"
@@ -67,6 +71,13 @@ func holds(dir *os.Root, f file) bool {
 	return err == nil && bytes.Equal(b, f.b)
 }
 
+// lockTime is how long to wait for who else replaces files of a directory, which
+// takes milliseconds. Any user who may read the directory can lock it.
+const (
+	lockTime  = 5 * time.Second
+	lockEvery = 20 * time.Millisecond
+)
+
 // lock waits until no other process replaces files of dir. The lock goes with
 // the process, however that ends.
 func lock(dir *os.Root) (unlock func(), err error) {
@@ -74,17 +85,21 @@ func lock(dir *os.Root) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
+	for until := time.Now().Add(lockTime); ; <-time.After(lockEvery) {
+		err = unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		busy := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)
+		if !busy || time.Now().After(until) {
 			break
 		}
 	}
-	if err != nil {
-		d.Close()
-		return nil, fmt.Errorf("lock the directory: %w", err)
+	if err == nil {
+		return func() { d.Close() }, nil
 	}
-	return func() { d.Close() }, nil
+	d.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another process has kept the directory locked for %v; see which, and end it: lsof %s", lockTime, dir.Name())
+	}
+	return nil, fmt.Errorf("lock the directory: %w", err)
 }
 
 func ignoreMissing(err error) error {
