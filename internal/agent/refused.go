@@ -39,10 +39,14 @@ type firsts map[guard.Stranger]time.Time
 // judge the next ones by. Those that may be a peer's are a problem if they last;
 // others are no more than a note. Those that are taken by now are neither.
 func (f firsts) judge(all []guard.Stranger, peers []backend.Peer, now time.Time) (r refusal, next firsts) {
+	if len(all) == 0 {
+		return r, nil
+	}
 	var texts, unknown []string
 	next = make(firsts, len(all))
+	from := sourcesOf(peers)
 	for _, s := range all {
-		if taken(s, peers) {
+		if from.taken(s) {
 			continue
 		}
 		key, last := guard.Stranger{From: s.From, Inner: s.Inner}, now.Add(-s.Ago)
@@ -51,7 +55,7 @@ func (f firsts) judge(all []guard.Stranger, peers []backend.Peer, now time.Time)
 			first = last
 		}
 		next[key] = first
-		why := blame(s, peers)
+		why := from.blame(s, peers)
 		switch {
 		case why == "":
 			unknown = append(unknown, fmt.Sprintf("%s (%d, as from %s)", s.From, s.Packets, s.Inner))
@@ -71,16 +75,34 @@ func (f firsts) judge(all []guard.Stranger, peers []backend.Peer, now time.Time)
 	return r, next
 }
 
-// taken reports whether packets like those of s are taken now.
-func taken(s guard.Stranger, peers []backend.Peer) bool {
+// A source is what of a peer's lease lets tunnel packets from an address in.
+type source struct {
+	peer string
+	subnet.Endpoint
+}
+
+// Sources are those of each address. To ask thousands of peers about each of
+// hundreds of strangers would take seconds, and anybody can be a stranger.
+type sources struct {
+	peers []backend.Peer
+	of    map[netip.Addr][]source
+}
+
+func sourcesOf(peers []backend.Peer) sources {
+	all := sources{peers, make(map[netip.Addr][]source, len(peers))}
 	for _, p := range peers {
 		for e := range p.Lease.Endpoints() {
-			if slices.Contains(vxlan.Sources(e), s.From) && (e.Subnet.Contains(s.Inner) || s.Inner == s.From) {
-				return true
+			for _, a := range vxlan.Sources(e) {
+				all.of[a] = append(all.of[a], source{p.Lease.Name(), e})
 			}
 		}
 	}
-	return false
+	return all
+}
+
+// taken reports whether packets like those of s are taken now.
+func (all sources) taken(s guard.Stranger) bool {
+	return slices.ContainsFunc(all.of[s.From], func(e source) bool { return e.Subnet.Contains(s.Inner) || s.Inner == s.From })
 }
 
 // some joins the first few texts.
@@ -94,21 +116,18 @@ func some(texts []string) string {
 
 // blame says which peer's packets were refused, and what helps; "" if they are
 // of none.
-func blame(s guard.Stranger, peers []backend.Peer) string {
-	for _, p := range peers {
+func (all sources) blame(s guard.Stranger, peers []backend.Peer) string {
+	for _, p := range all.peers {
 		if e, ok := owns(p.Lease, s.Inner); ok && !slices.Contains(vxlan.Sources(e), s.From) {
 			return fmt.Sprintf("%d from %s with addresses of %s (%s), which publishes %s: if it has moved there, see by percale status there why its lease says otherwise; "+
 				"if they come through a NAT, start percaled or flanneld there with %s=%s; if neither, that host forges them",
 				s.Packets, s.From, p.Lease.Name(), e.Subnet, e.Uplink, publicFlag(s.From), s.From)
 		}
 	}
-	for _, p := range peers {
-		for e := range p.Lease.Endpoints() {
-			if slices.Contains(vxlan.Sources(e), s.From) {
-				return fmt.Sprintf("%d from %s (%s) with the source %s, which is none of its pods' (%s): let it masquerade what it forwards to pods (--ip-masq)",
-					s.Packets, p.Lease.Name(), s.From, s.Inner, e.Subnet)
-			}
-		}
+	if its := all.of[s.From]; len(its) > 0 {
+		e := its[0]
+		return fmt.Sprintf("%d from %s (%s) with the source %s, which is none of its pods' (%s): let it masquerade what it forwards to pods (--ip-masq)",
+			s.Packets, e.peer, s.From, s.Inner, e.Subnet)
 	}
 	return ""
 }

@@ -116,3 +116,22 @@ func wantTexts(t *testing.T, what, text string, want []string) {
 		}
 	}
 }
+
+// Anybody can send as many strangers as the kernel keeps, and each round judges
+// them: what a peer publishes is read once, not for each of them.
+func TestManyStrangersInALargeCluster(t *testing.T) {
+	var peers []backend.Peer
+	var all []guard.Stranger
+	for i := range 256 {
+		peer := subnet.Endpoint{
+			Subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(i), 0}), 24),
+			Uplink: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Data: `{"VNI":1,"VtepMAC":"02:aa:bb:cc:dd:ee"}`,
+		}
+		peers = append(peers, backend.Peer{Lease: subnet.Lease{Node: "n", V4: peer}})
+		all = append(all, guard.Stranger{From: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), Inner: netip.MustParseAddr("198.51.100.1")})
+	}
+	allocs := testing.AllocsPerRun(1, func() { firsts(nil).judge(all, peers, time.Now()) })
+	if most := 50.0 * 256; allocs > most {
+		t.Errorf("judging took %v allocations; want %v at most, so that they grow with peers and strangers, not with both", allocs, most)
+	}
+}
