@@ -92,14 +92,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		switch {
-		case err == nil && failing != "":
-			l.log.Info("works again", "loop", l.name)
-			failing = ""
-		case err != nil && err.Error() != failing:
-			failing = err.Error()
-			l.log.Error("round failed, will be tried again", "loop", l.name, "err", err)
-		}
+		failing = l.tell(failing, err)
 		if err == nil {
 			retry = firstRetry
 		} else {
@@ -114,6 +107,21 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// tell logs that rounds begin to fail, fail in another way or work again, given
+// how the last one failed, and returns how this one did; "": not.
+func (l *Loop) tell(failing string, err error) string {
+	switch {
+	case err == nil && failing != "":
+		l.log.Info("works again", "loop", l.name)
+	case err != nil && err.Error() != failing:
+		l.log.Error("round failed, will be tried again", "loop", l.name, "err", err)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // sleep reports whether ctx still lives after d.
