@@ -50,11 +50,11 @@ func (s surroundings) client(apiURL, kubeconfig string) (*rest.Config, error) {
 	if err := checkURL(apiURL); err != nil {
 		return nil, err
 	}
-	make := s.fromPod
+	read := s.fromPod
 	if kubeconfig != "" {
-		make = func(apiURL string) (*rest.Config, error) { return fromFile(apiURL, kubeconfig) }
+		read = func(apiURL string) (*rest.Config, error) { return fromFile(apiURL, kubeconfig) }
 	}
-	c, err := make(apiURL)
+	c, err := read(apiURL)
 	if err != nil {
 		return nil, err
 	}
