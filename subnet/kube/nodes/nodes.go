@@ -36,6 +36,10 @@ type Node struct {
 type Snapshot struct {
 	Nodes map[string]Node // by name
 
+	// Records are what the records say, whether that counts or not; nil where
+	// there are none.
+	Records map[string]Node
+
 	// Omitted counts Nodes that are not in Nodes because there are too many, or
 	// because their names are none.
 	Omitted int
@@ -57,6 +61,7 @@ type Condition struct {
 type Own struct {
 	Node
 	Exists     bool        // all else is zero where it does not
+	Labelled   bool        // it bears the label of Config.Records
 	Conditions []Condition // in the server's order; bounded
 }
 

@@ -12,6 +12,7 @@ import (
 type object struct {
 	name, uid, version []byte
 	owner              owner // the last one
+	labels             []pair
 	annotations        []pair
 	cidr               []byte // spec.podCIDR
 	cidrs              [][]byte
@@ -24,7 +25,7 @@ type condition struct{ typ, status, reason, message []byte }
 
 // decode reads a Node or PartialObjectMetadata, which it overwrites o with.
 func (o *object) decode(msg []byte) error {
-	*o = object{annotations: o.annotations[:0], cidrs: o.cidrs[:0], conditions: o.conditions[:0]}
+	*o = object{labels: o.labels[:0], annotations: o.annotations[:0], cidrs: o.cidrs[:0], conditions: o.conditions[:0]}
 	return fields(msg, func(num protowire.Number, val []byte) error {
 		switch num {
 		case 1:
@@ -48,6 +49,10 @@ func (o *object) metadata(msg []byte) error {
 			o.uid = val
 		case 6:
 			o.version = val
+		case 11:
+			p, err := decodePair(val)
+			o.labels = append(o.labels, p)
+			return err
 		case 12:
 			p, err := decodePair(val)
 			o.annotations = append(o.annotations, p)

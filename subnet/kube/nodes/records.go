@@ -3,6 +3,8 @@
 package nodes
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -14,15 +16,24 @@ import (
 //
 // The record of a Node is the Lease object RecordName(name) with that Node in
 // its ownerReferences, so that it goes with it, and with all annotations that
-// others shall read. Who publishes one writes the record first and some seconds
-// later the label on its Node, since the API server tells of the two in no certain
-// order; and takes them back in the other order. In between the record counts.
+// others shall read. Who publishes one writes the record first and then the label
+// on its Node, and takes them back in the other order. The Node says the same,
+// and is the truth: a Node that is seen without the label counts, and not its
+// record. The Nodes with the label are looked at too from time to time, by their
+// metadata, and where one says something else than its record twice in a row, or
+// has none, it counts. A Node that is seen nowhere any more is kept for some
+// seconds, since the API server tells of Nodes and records in no certain order.
 type Records struct {
 	Namespace string // where they are
 
 	// Label is the key of the label that records bear, and the Nodes that have
 	// one, with any value. Nodes that bear it are not watched.
 	Label string
+
+	// Every is how often the Nodes that bear it are looked at, about; 0: every ten
+	// minutes. The first look is soon after the start, and those in doubt are
+	// looked at again after a tenth of it.
+	Every time.Duration
 }
 
 // RecordName returns the name of a Node's record, and "" for a Node whose name

@@ -73,7 +73,7 @@ func (t *table) doubt() {
 
 // sameAs reports whether both look the same in a snapshot.
 func (r record) sameAs(old record) bool {
-	return r.UID == old.UID && r.Whole == old.Whole && r.Record == old.Record && r.pending == old.pending &&
+	return r.UID == old.UID && r.Whole == old.Whole && r.Record == old.Record && r.labelled == old.labelled && r.pending == old.pending &&
 		maps.Equal(r.Annotations, old.Annotations) && maps.Equal(r.Oversize, old.Oversize) &&
 		slices.Equal(r.PodCIDRs, old.PodCIDRs) && slices.Equal(r.conditions, old.conditions)
 }

@@ -3,7 +3,6 @@
 package nodes
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -88,34 +87,5 @@ func TestTablePending(t *testing.T) {
 	want("read too early", map[string]string{}, nil, n1)
 	if tab.drop(published("n1", "u", 7, "")) || !tab.drop(published("n1", "other", 7, "")) {
 		t.Error("the deletion of the old Node counts, or that of the new one does not")
-	}
-}
-
-// TestMerge: nothing is told before all is known, and each fault once.
-func TestMerge(t *testing.T) {
-	t.Parallel()
-	var got []Snapshot
-	var faults []error
-	m := merger{parts: make([]part, 2), fn: func(s Snapshot) { got = append(got, s) }, fail: func(err error) { faults = append(faults, err) }}
-	node := func(name, uid string) map[string]Node { return map[string]Node{name: {Name: name, UID: uid}} }
-	m.tell(0, Snapshot{Nodes: node("n1", "node"), Rewound: true, Omitted: 1})
-	if len(got) != 0 {
-		t.Error("a half was told")
-	}
-	m.tell(1, Snapshot{Nodes: node("n2", "record"), Omitted: 2})
-	m.tell(1, Snapshot{Nodes: node("n1", "record")})
-	if len(got) != 2 || !got[0].Rewound || got[1].Rewound || got[0].Omitted != 3 || len(got[0].Nodes) != 2 ||
-		len(got[1].Nodes) != 1 || got[1].Nodes["n1"].UID != "record" {
-		t.Errorf("told %+v", got)
-	}
-	a, b := errors.New("a"), errors.New("b")
-	for _, f := range []struct {
-		feed int
-		err  error
-	}{{1, b}, {0, a}, {0, a}, {1, nil}, {1, b}, {0, nil}, {1, nil}} {
-		m.failed(f.feed, f.err)
-	}
-	if want := []error{b, a, b, nil}; !slices.Equal(faults, want) {
-		t.Errorf("faults %v; want %v", faults, want)
 	}
 }

@@ -31,6 +31,7 @@ type record struct {
 	Node
 	version    uint64 // the object's resourceVersion; 0: it is no number
 	conditions []Condition
+	labelled   bool // it bears the trimmer's label
 
 	pending bool   // its pod CIDRs are needed, and were never read
 	before  *Node  // what to pass on while it is pending; nil: nothing
@@ -42,6 +43,7 @@ type trimmer struct {
 	wanted func(key string) bool // nil: none
 	whole  bool                  // the objects are whole Nodes
 	record bool                  // they stand for Nodes
+	label  string                // to look for; "": none
 	keys   map[string]string     // those kept, so that all records share them
 }
 
@@ -54,6 +56,7 @@ func (t *trimmer) trim(o *object) (record, bool) {
 	r := record{Node: Node{Name: string(o.name), UID: string(o.uid), Whole: t.whole, Record: t.record}}
 	r.version, _ = strconv.ParseUint(string(o.version), 10, 64)
 	t.annotate(&r.Node, o.annotations)
+	r.labelled = t.label != "" && slices.ContainsFunc(o.labels, func(p pair) bool { return string(p.key) == t.label })
 	if t.whole {
 		r.PodCIDRs = cidrsOf(o)
 		r.conditions = conditionsOf(o)

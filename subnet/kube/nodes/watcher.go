@@ -61,6 +61,7 @@ func New(cfg Config) (*Watcher, error) {
 			tell: w.tellRecords, fail: func(err error) { w.merger.failed(1, err) }, expect: cfg.Expect,
 		}
 		w.merger.parts = append(w.merger.parts, part{})
+		w.merger.due = time.NewTimer(linger)
 	}
 	return w, nil
 }
@@ -79,12 +80,14 @@ func (w *Watcher) Run(ctx context.Context, fn func(Snapshot), fail func(error)) 
 	case <-ctx.Done():
 	}
 	defer w.reread.Stop()
-	var both sync.WaitGroup
+	var all sync.WaitGroup
 	if w.records != nil {
-		both.Go(func() { w.records.run(ctx) })
+		all.Go(func() { w.records.run(ctx) })
+		all.Go(func() { w.attend(ctx) })
+		defer w.merger.due.Stop()
 	}
-	err := w.feed.run(ctx) // both end with ctx alone
-	both.Wait()
+	err := w.feed.run(ctx) // all end with ctx alone
+	all.Wait()
 	return err
 }
 
@@ -124,7 +127,7 @@ func (w *Watcher) complete(ctx context.Context, all bool) (changed bool, err err
 	t := &w.feed.table
 	if names := t.lacking(all); len(names) > 0 {
 		var read map[string]record
-		read, err = w.readWhole(ctx, names)
+		read, err = w.readWhole(ctx, names, func() url.Values { return w.notOlder(names) })
 		changed = t.fill(names, read)
 	}
 	if len(t.lacking(true)) == 0 {
@@ -137,18 +140,18 @@ func (w *Watcher) complete(ctx context.Context, all bool) (changed bool, err err
 	return changed, err
 }
 
-// readWhole reads Nodes whole, as they are now or were at their last change.
-// Those that are gone are left out.
-func (w *Watcher) readWhole(ctx context.Context, names []string) (map[string]record, error) {
+// readWhole reads Nodes whole, in a version that fits. Those that are gone are
+// left out.
+func (w *Watcher) readWhole(ctx context.Context, names []string, version func() url.Values) (map[string]record, error) {
 	t := trimmer{whole: true}
 	if len(names) > maxSingle {
-		l, err := w.feed.client.list(ctx, query{whole: true, values: w.notOlder(names)}, t)
+		l, err := w.feed.client.list(ctx, query{whole: true, values: version()}, t)
 		return l.records, err
 	}
 	read := make(map[string]record)
 	var errs []error
 	for _, name := range names {
-		l, err := w.feed.client.list(ctx, query{name: name, whole: true, values: w.notOlder([]string{name})}, t)
+		l, err := w.feed.client.list(ctx, query{name: name, whole: true, values: version()}, t)
 		errs = append(errs, err)
 		if r, ok := l.records[name]; ok {
 			read[name] = r
