@@ -28,7 +28,7 @@ func (s *Store) allocate(ctx context.Context, uid string, own subnet.Lease) erro
 			s.contend()
 		}
 		for _, p := range made {
-			err = errors.Join(err, s.disclaim(ctx, p))
+			err = errors.Join(err, s.disclaim(ctx, claimName(p)))
 		}
 		return err
 	}
@@ -55,11 +55,11 @@ func (s *Store) allocate(ctx context.Context, uid string, own subnet.Lease) erro
 // acquire makes one subnet ours, and reports whether it was not before.
 func (s *Store) acquire(ctx context.Context, uid string, p netip.Prefix) (fresh bool, err error) {
 	for range tries {
-		err := s.createClaim(ctx, s.newClaim(p, uid))
+		err := s.createClaim(ctx, s.newClaim(claimName(p), uid))
 		if !apierrors.IsAlreadyExists(err) {
 			return err == nil, err
 		}
-		c, err := s.readClaim(ctx, p)
+		c, err := s.readClaim(ctx, claimName(p))
 		switch {
 		case apierrors.IsNotFound(err): // it went meanwhile
 			continue
@@ -72,7 +72,7 @@ func (s *Store) acquire(ctx context.Context, uid string, p netip.Prefix) (fresh 
 			return false, nil
 		}
 		// It is of a Node of our name that is gone, and would go with that.
-		c.Metadata.OwnerReferences = s.newClaim(p, uid).Metadata.OwnerReferences
+		c.Metadata.OwnerReferences = s.newClaim(c.Metadata.Name, uid).Metadata.OwnerReferences
 		if err = s.updateClaim(ctx, c); err == nil || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return false, err
 		}
@@ -100,11 +100,11 @@ func (s *Store) verify(ctx context.Context, own subnet.Lease) error {
 	return nil
 }
 
-// disclaim deletes our claim of a subnet, and nothing that another node holds.
-// An absent one is success.
-func (s *Store) disclaim(ctx context.Context, p netip.Prefix) error {
+// disclaim deletes a claim of ours, and nothing that another node holds. An absent
+// one is success.
+func (s *Store) disclaim(ctx context.Context, name string) error {
 	for range tries {
-		c, err := s.readClaim(ctx, p)
+		c, err := s.readClaim(ctx, name)
 		switch {
 		case apierrors.IsNotFound(err):
 			return nil
@@ -119,7 +119,7 @@ func (s *Store) disclaim(ctx context.Context, p netip.Prefix) error {
 			return err
 		}
 	}
-	return fmt.Errorf("release %s: %w, %d times", p, errRace, tries)
+	return fmt.Errorf("release Lease %s: %w, %d times", name, errRace, tries)
 }
 
 // contend has Watch read the Lease objects again, and tell of them until we hold

@@ -48,6 +48,7 @@ func (s *Store) connect() error {
 type node struct {
 	Metadata struct {
 		UID         string            `json:"uid"`
+		Labels      map[string]string `json:"labels"`
 		Annotations map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
@@ -72,9 +73,20 @@ func (s *Store) node(ctx context.Context) (n node, err error) {
 	return n, err
 }
 
-// annotate changes annotations of our Node object.
-func (s *Store) annotate(ctx context.Context, uid string, change map[string]*string) error {
-	body, err := patch(uid, change)
+// annotate makes our Node object bear the annotations, and the label or not. It
+// writes nothing that is there.
+func (s *Store) annotate(ctx context.Context, n node, want map[string]string, label bool) error {
+	change, labels := s.keys.change(n.Metadata.Annotations, want), map[string]*string(nil)
+	if text, there := n.Metadata.Labels[labelRecord]; there != label || label && text != yes {
+		labels = map[string]*string{labelRecord: nil}
+		if value := yes; label {
+			labels[labelRecord] = &value
+		}
+	}
+	if len(change) == 0 && len(labels) == 0 {
+		return nil
+	}
+	body, err := patch(n.Metadata.UID, change, labels)
 	if err != nil {
 		return err
 	}

@@ -226,6 +226,7 @@ func TestClaims(t *testing.T) {
 	_, err = three.Publish(t.Context(), storetest.Lease("n3", 3))
 	s.must(err)
 	s.annotate("n3", map[string]string{flannel + "kube-subnet-manager": ""}) // it holds a subnet and does not say so
+	s.merge("Node", "n3", metadata("labels", map[string]any{labelRecord: nil}))
 	s.begin()
 	held := subnet.Lease{V4: subnet.Endpoint{Subnet: netip.MustParsePrefix("10.3.3.0/24")}}
 	s.await("who holds what", func(s subnet.Snapshot) bool {
@@ -255,7 +256,7 @@ func TestClaims(t *testing.T) {
 	s.publish(l)
 	o, err := s.Resource(kubeapi.Nodes, "").Get(t.Context(), "n7", metav1.GetOptions{})
 	s.must(err)
-	c, err := s.store.readClaim(t.Context(), l.V4.Subnet)
+	c, err := s.store.readClaim(t.Context(), claimName(l.V4.Subnet))
 	if err != nil || !c.ownedBy(string(o.GetUID())) {
 		t.Errorf("claim %+v, %v; want it owned by the Node that is", c, err)
 	}
@@ -265,7 +266,7 @@ func TestClaims(t *testing.T) {
 	s.await("the pod CIDR", func(s subnet.Snapshot) bool { return s.Own.Assigned.V4 == netip.MustParsePrefix("10.3.9.0/24") })
 	s.publish(storetest.Lease("n7", 9))
 	s.must(s.store.Release(t.Context(), l))
-	if _, err := s.store.readClaim(t.Context(), l.V4.Subnet); !apierrors.IsNotFound(err) {
+	if _, err := s.store.readClaim(t.Context(), claimName(l.V4.Subnet)); !apierrors.IsNotFound(err) {
 		t.Errorf("claim of a subnet that is released: %v; want none", err)
 	}
 	if got := s.annotation("n7", keySubnets); got != "10.3.9.0/24" {

@@ -221,8 +221,9 @@ func TestChange(t *testing.T) {
 	if got := k.change(want, want); len(got) != 0 {
 		t.Errorf("change = %v; want none", got)
 	}
-	b, err := patch("u1", map[string]*string{k.data6: nil, keySubnets: &subnets})
-	const text = `{"metadata":{"uid":"u1","annotations":{"flannel.alpha.coreos.com/backend-v6-data":null,"percale.io/subnets":"10.3.7.0/24"}}}`
+	b, err := patch("u1", map[string]*string{k.data6: nil, keySubnets: &subnets}, map[string]*string{labelRecord: nil})
+	const text = `{"metadata":{"uid":"u1","annotations":{"flannel.alpha.coreos.com/backend-v6-data":null,` +
+		`"percale.io/subnets":"10.3.7.0/24"},"labels":{"percale.io/record":null}}}`
 	if string(b) != text || err != nil {
 		t.Errorf("patch = %s, %v\nwant %s", b, err, text)
 	}

@@ -54,16 +54,18 @@ func (k keys) change(have, want map[string]string) map[string]*string {
 	return change
 }
 
-// patch returns a JSON merge patch (RFC 7396) of a Node's annotations. The Node's
-// uid in it makes the server refuse it where another Node has that name by now.
-func patch(uid string, change map[string]*string) ([]byte, error) {
+// patch returns a JSON merge patch (RFC 7396) of a Node's annotations and labels.
+// The Node's uid in it makes the server refuse it where another Node has that
+// name by now.
+func patch(uid string, annotations, labels map[string]*string) ([]byte, error) {
 	type metadata struct {
 		UID         string             `json:"uid,omitempty"`
-		Annotations map[string]*string `json:"annotations"`
+		Annotations map[string]*string `json:"annotations,omitempty"`
+		Labels      map[string]*string `json:"labels,omitempty"`
 	}
-	b, err := json.Marshal(map[string]metadata{"metadata": {uid, change}})
+	b, err := json.Marshal(map[string]metadata{"metadata": {uid, annotations, labels}})
 	if err != nil {
-		return nil, fmt.Errorf("encode annotations %v: %w", slices.Sorted(maps.Keys(change)), err)
+		return nil, fmt.Errorf("encode annotations %v: %w", slices.Sorted(maps.Keys(annotations)), err)
 	}
 	return b, nil
 }

@@ -4,6 +4,7 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,9 @@ const (
 	keySubnets = "percale.io/subnets"       // a comma list, at most one of each family
 	keySource  = "percale.io/subnet-source" // where they are from: one of the sources
 )
+
+// labelRecord is the label of Nodes that have a record, and of records.
+const labelRecord = "percale.io/record"
 
 // Values of keySource.
 const (
@@ -72,12 +76,14 @@ func Keys(prefix string) []string {
 	return k.published
 }
 
-// wanted reports whether an annotation is of use to us.
+// lease reports whether an annotation is of a lease: one that all nodes read.
+func (k keys) lease(key string) bool { return slices.Contains(k.published, key) }
+
+// wanted reports whether an annotation of our own Node is of use to us.
 func (k keys) wanted(key string) bool {
 	switch key {
-	case k.manager, k.backend, k.data4, k.data6, k.uplink4, k.uplink6,
-		k.overwrite4, k.overwrite6, k.public4, k.public6, keySubnets, keySource:
+	case k.overwrite4, k.overwrite6, k.public4, k.public6:
 		return true
 	}
-	return false
+	return k.lease(key)
 }

@@ -24,9 +24,9 @@ const (
 	maxClaims  = 100_000
 )
 
-// A claim is a Lease object of coordination.k8s.io/v1 that makes a subnet one
-// node's: its name stands for the subnet, so that only one node can create it.
-// The Node owns it, so that it goes with the Node.
+// A claim is a Lease object of coordination.k8s.io/v1 that makes something one
+// node's: a subnet, whose name it bears so that only one node can create it, or
+// a record. The Node owns it, so that it goes with the Node.
 type claim struct {
 	APIVersion string        `json:"apiVersion,omitempty"`
 	Kind       string        `json:"kind,omitempty"`
@@ -39,17 +39,19 @@ type claimMetadata struct {
 	UID             string                  `json:"uid,omitempty"`
 	ResourceVersion string                  `json:"resourceVersion,omitempty"`
 	OwnerReferences []metav1.OwnerReference `json:"ownerReferences,omitempty"`
+	Labels          map[string]string       `json:"labels,omitempty"`
+	Annotations     map[string]string       `json:"annotations,omitempty"`
 }
 
 type claimSpec struct {
 	Holder string `json:"holderIdentity,omitempty"`
 }
 
-func (s *Store) newClaim(p netip.Prefix, uid string) claim {
+func (s *Store) newClaim(name, uid string) claim {
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: s.cfg.Node, UID: types.UID(uid)}
 	return claim{
 		APIVersion: "coordination.k8s.io/v1", Kind: "Lease",
-		Metadata: claimMetadata{Name: claimName(p), OwnerReferences: []metav1.OwnerReference{owner}},
+		Metadata: claimMetadata{Name: name, OwnerReferences: []metav1.OwnerReference{owner}},
 		Spec:     claimSpec{Holder: s.cfg.Node},
 	}
 }
@@ -99,9 +101,9 @@ func (s *Store) claims() string {
 	return "/apis/coordination.k8s.io/v1/namespaces/" + s.cfg.Namespace + "/leases"
 }
 
-func (s *Store) readClaim(ctx context.Context, p netip.Prefix) (c claim, err error) {
-	err = s.ask(ctx, "read Lease "+claimName(p), func(ctx context.Context) error {
-		return s.into(s.client.Get().AbsPath(s.claims(), claimName(p)).Do(ctx), &c)
+func (s *Store) readClaim(ctx context.Context, name string) (c claim, err error) {
+	err = s.ask(ctx, "read Lease "+name+" in namespace "+s.cfg.Namespace, func(ctx context.Context) error {
+		return s.into(s.client.Get().AbsPath(s.claims(), name).Do(ctx), &c)
 	})
 	return c, err
 }
@@ -132,7 +134,7 @@ func (s *Store) send(ctx context.Context, verb string, c claim, r *rest.Request,
 	})
 }
 
-// listClaims returns all Lease objects of our namespace, in pages.
+// listClaims returns the Lease objects of our namespace but records, in pages.
 func (s *Store) listClaims(ctx context.Context) (all []claim, err error) {
 	for next := ""; ; {
 		var page struct {
@@ -142,7 +144,8 @@ func (s *Store) listClaims(ctx context.Context) (all []claim, err error) {
 			Items []claim `json:"items"`
 		}
 		err := s.ask(ctx, "list Leases in namespace "+s.cfg.Namespace, func(ctx context.Context) error {
-			return s.into(s.client.Get().AbsPath(s.claims()).Param("limit", pageClaims).Param("continue", next).Do(ctx), &page)
+			return s.into(s.client.Get().AbsPath(s.claims()).Param("labelSelector", "!"+labelRecord).
+				Param("limit", pageClaims).Param("continue", next).Do(ctx), &page)
 		})
 		if err != nil {
 			return nil, err

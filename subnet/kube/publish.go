@@ -15,8 +15,8 @@ import (
 )
 
 // Publish implements subnet.Store. Annotations are written only where they
-// differ. A subnet that the cluster did not assign is made ours by a Lease
-// object first. Neither ever ends while the Node exists.
+// differ, on the Node and on its record. A subnet that the cluster did not assign
+// is made ours by a Lease object first. None ever ends while the Node exists.
 func (s *Store) Publish(ctx context.Context, own subnet.Lease) (time.Time, error) {
 	switch {
 	case own.Node == "":
@@ -42,26 +42,28 @@ func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
 	if err != nil {
 		return err
 	}
-	uid, have := n.Metadata.UID, n.Metadata.Annotations
+	uid := n.Metadata.UID
 	source := sourceOf(own, n.assigned(), s.isPending())
 	if source != sourceCluster {
 		if err := s.allocate(ctx, uid, own); err != nil {
 			return err
 		}
 	}
-	change := s.keys.change(have, s.keys.encode(own, source))
-	s.miss(have[s.keys.manager] != yes)
-	if len(change) > 0 {
-		if err := s.annotate(ctx, uid, change); err != nil {
-			return err
-		}
+	s.miss(n.Metadata.Annotations[s.keys.manager] != yes)
+	want := s.keys.encode(own, source)
+	label, err := s.record(ctx, uid, want) // first, or nobody would see us in between
+	if err != nil {
+		return err
+	}
+	if err := s.annotate(ctx, n, want, label); err != nil {
+		return err
 	}
 	s.hold()
 	return nil
 }
 
 // Release implements subnet.Store. Where our Node publishes just what is
-// released, its annotations go. Lease objects for subnets that it does not
+// released, its annotations and its record go. Lease objects for subnets that it does not
 // publish go in any case.
 func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
 	n, err := s.node(ctx)
@@ -71,10 +73,8 @@ func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
 	have := n.Metadata.Annotations
 	kept, _ := parseSubnets(have[keySubnets])
 	if have[keySubnets] == joinSubnets(own.Subnets()) {
-		if change := s.keys.change(have, nil); len(change) > 0 {
-			if err := s.annotate(ctx, n.Metadata.UID, change); err != nil {
-				return err
-			}
+		if err := s.unpublish(ctx, n); err != nil {
+			return err
 		}
 		s.forget()
 		kept = nil
@@ -83,7 +83,7 @@ func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
 		if slices.Contains(kept, p) {
 			continue
 		}
-		if err := s.disclaim(ctx, p); err != nil {
+		if err := s.disclaim(ctx, claimName(p)); err != nil {
 			return err
 		}
 	}

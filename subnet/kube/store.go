@@ -39,6 +39,8 @@ type Config struct {
 	// each change, from within Watch; nil: nobody is.
 	Own func(nodes.Own)
 
+	Look time.Duration // see nodes.Records.Every
+
 	Expect int          // how many Nodes there may be; see nodes.Config
 	Log    *slog.Logger // nil: slog's default
 }

@@ -20,7 +20,12 @@ import (
 // says of ours. While our node looks for a subnet, it also reads the Lease
 // objects, so that what others hold but do not publish yet is not chosen.
 func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(error)) error {
-	cfg := nodes.Config{Client: s.config, Wanted: s.keys.wanted, NeedWhole: s.needWhole, Expect: s.cfg.Expect, Log: s.log}
+	cfg := nodes.Config{
+		Client: s.config, Wanted: s.keys.lease, NeedWhole: s.needWhole, Expect: s.cfg.Expect, Log: s.log,
+		Records: &nodes.Records{Namespace: s.cfg.Namespace, Label: labelRecord, Every: s.cfg.Look},
+	}
+	ours := cfg
+	ours.Wanted = s.keys.wanted
 	w := &watch{store: s, fn: fn, fail: fail}
 	peers, err := nodes.New(cfg)
 	for err != nil { // such as a certificate file that is not there yet
@@ -33,7 +38,7 @@ func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(e
 	s.markStale()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return peers.Run(ctx, w.hearPeers, w.hearPeersFault) })
-	group.Go(func() error { return nodes.WatchOwn(ctx, cfg, s.cfg.Node, w.hearOwn, w.hearOwnFault) })
+	group.Go(func() error { return nodes.WatchOwn(ctx, ours, s.cfg.Node, w.hearOwn, w.hearOwnFault) })
 	group.Go(func() error { return w.run(ctx) })
 	return group.Wait()
 }
@@ -155,7 +160,7 @@ func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	pending := s.Own.Assigned.Pending != ""
 	w.store.setPending(pending)
 	own, amiss, refused := w.store.keys.decodeOwn(h.own.Node, pending)
-	s.Own.Amiss = amiss
+	s.Own.Amiss = amiss || own != (subnet.Lease{}) && w.store.keys.unrecorded(*h.own, h.peers.Records)
 	s.Refused = append(s.Refused, refused...)
 	s.Own.V4, s.Own.V6, refused = w.store.keys.publicity(h.own.Node)
 	s.Refused = append(s.Refused, refused...)
