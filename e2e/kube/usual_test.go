@@ -109,30 +109,6 @@ func condition(t *testing.T, k *cluster) {
 	}
 }
 
-// trespass wants the bearer of n1's token to be let change n1 and nothing else.
-func trespass(t *testing.T, k *cluster) {
-	token, err := k.admin.NodeToken(t.Context(), "n1")
-	must(t, err)
-	agent, err := k.KubeAs(token)
-	must(t, err)
-	set := annotations(map[string]any{"percale.io/test": "here"})
-	must(t, patch(t.Context(), agent, "n1", set, "status"))
-	for name, err := range map[string]error{
-		"another Node":      patch(t.Context(), agent, "n2", set, "status"),
-		"its Node's labels": patch(t.Context(), agent, "n1", map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}, "status"),
-		"its Node's spec":   patch(t.Context(), agent, "n1", map[string]any{"spec": map[string]any{"unschedulable": true}}),
-		"delete its Node":   agent.DeleteNode(t.Context(), "n1"),
-	} {
-		if !apierrors.IsForbidden(err) {
-			t.Errorf("%s, with the token of n1: %v; want it forbidden", name, err)
-		}
-	}
-	if at := k.object(t, "n2").GetAnnotations()["percale.io/test"]; at != "" {
-		t.Errorf("n2 bears the annotation of n1's agent: %q", at)
-	}
-	must(t, patch(t.Context(), k.admin, "n1", annotations(map[string]any{"percale.io/test": nil})))
-}
-
 func annotationsRemoved(t *testing.T, k *cluster) {
 	gone := make(map[string]any)
 	for key := range k.object(t, "n1").GetAnnotations() {
