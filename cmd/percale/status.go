@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +66,10 @@ func printStatus(w io.Writer, s status.Status, now time.Time) {
 		line("sysctls", "%s", strings.Join(s.Sysctls, "  "))
 	}
 	line("peers", "%d of %d programmed  (%s)", s.Peers.Programmed, s.Peers.Wanted, or(s.Backend, "no backend yet"))
-	line("store", "%s  %s", s.Store.Kind, storeState(s.Store, now))
+	line("store", "%s  %s", s.Store.Kind, storeState(s, now))
+	if len(s.Kubernetes.Conditions) > 0 {
+		line("kubernetes", "%s", conditions(s.Kubernetes.Conditions))
+	}
 	line("kernel", "%s", rounds(s.Kernel, now))
 	line("firewall", "%s  %s", or(s.Firewall.Mode, "not chosen yet"), rounds(s.Firewall.Rounds, now))
 	if g := s.Guards; g.Tunnel != "" || g.Pods > 0 {
@@ -108,20 +110,6 @@ func printFindings(w io.Writer, s status.Status, now time.Time) {
 			fmt.Fprintf(w, "  %s\n", n)
 		}
 	}
-}
-
-func storeState(s status.Store, now time.Time) string {
-	switch {
-	case s.Cached:
-		return fmt.Sprintf("AWAY, leases cached, %s old: %s", age(s.At, now), or(s.Error, "no answer yet"))
-	case s.Error != "" && s.Synced:
-		return fmt.Sprintf("AWAY for %s, leases stay: %s", age(s.AwaySince, now), s.Error)
-	case s.Error != "":
-		return "AWAY: " + s.Error
-	case !s.Synced:
-		return "no leases read yet"
-	}
-	return "connected, last change " + age(s.At, now) + " ago"
 }
 
 func rounds(r status.Rounds, now time.Time) string {
@@ -182,21 +170,6 @@ func repairs(s status.Status) []string {
 		add(fmt.Sprintf("in %d fights with other programs", n))
 	}
 	return lines
-}
-
-// lasting says how long the subnet is ours. One without an end is a reservation,
-// or one that the store has not confirmed.
-func lasting(s status.Status, now time.Time) string {
-	lost := slices.ContainsFunc(s.Problems, func(p status.Problem) bool { return p.Part == "lease" })
-	switch {
-	case !s.Expires.IsZero():
-		return "for " + age(now, s.Expires) + " unless renewed"
-	case s.Store.Cached || lost:
-		return "not confirmed by the store"
-	case s.Store.Kind == status.Kube:
-		return "as long as the Node is"
-	}
-	return "for ever"
 }
 
 func age(from, to time.Time) string {

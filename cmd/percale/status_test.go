@@ -69,6 +69,12 @@ func TestPrintStatus(t *testing.T) {
 		"cached": {Node: "n4", Version: "v1", PID: 78, Started: noon, Ready: true,
 			Subnets: []netip.Prefix{netip.MustParsePrefix("10.244.4.0/24")},
 			Store:   status.Store{Kind: "etcd", Cached: true, At: noon.Add(-12 * time.Minute), Error: "no answer from http://192.0.2.1:2379"}},
+		"kubernetes": {Node: "n5", Version: "v1", PID: 79, Started: noon, Ready: true, Backend: "vxlan",
+			Subnets: []netip.Prefix{netip.MustParsePrefix("10.244.5.0/24")},
+			Kubernetes: status.Kubernetes{Source: status.FromPodCIDR, Conditions: []status.Condition{
+				{Type: "NetworkUnavailable", Status: "True", Reason: "FirewallRefuses"}, {Type: "PodSubnetExhausted", Status: "False", Reason: "PodSubnetNearlyFull"}}},
+			Store:    status.Store{Kind: "kube", Synced: true, Error: "one line\nanother", AwaySince: noon.Add(-time.Minute)},
+			Problems: []status.Problem{{Part: "store", Seen: "one line\nanother", Since: noon.Add(-time.Minute)}}},
 		"starting": {Node: "n3", Version: "v1", PID: 77, Started: noon, Waiting: "reading leases from etcd", Store: status.Store{Kind: "etcd"}},
 	} {
 		var out bytes.Buffer
@@ -89,6 +95,9 @@ func TestLasting(t *testing.T) {
 		"for ever":                   {Store: status.Store{Synced: true}},
 		"for 23h00m unless renewed":  healthy(),
 		"not confirmed by the store": {Store: status.Store{Synced: true}, Problems: lost},
+		"as long as the Node is":     {Store: status.Store{Kind: status.Kube, Synced: true}},
+		"leased by this node itself, as long as its Node is": {Kubernetes: status.Kubernetes{Source: status.FromLease}},
+		"kept while pods live in it":                         {Kubernetes: status.Kubernetes{Source: status.FromBefore}},
 	} {
 		if got := lasting(s, noon); got != want {
 			t.Errorf("lasting = %q; want %q", got, want)

@@ -112,6 +112,25 @@ func (a *Agent) allowed(l subnet.Lease) subnet.Lease {
 	return l.In(a.conf.Pools)
 }
 
+// subnetSource says where our subnets are from; "" if that is not known, or
+// with etcd.
+func (a *Agent) subnetSource(v view) string {
+	if !a.settings.KubeSubnetMgr || !v.synced || !v.held {
+		return ""
+	}
+	assigned := v.snapshot.Own.Assigned
+	for e := range v.lease.Endpoints() {
+		switch {
+		case e.Subnet == assigned.V4 || e.Subnet == assigned.V6:
+		case assigned.Pending != "":
+			return status.FromBefore
+		default:
+			return status.FromLease
+		}
+	}
+	return status.FromPodCIDR
+}
+
 // remedy adds to why we have no lease what helps in Kubernetes.
 func (a *Agent) remedy(err error) error {
 	node := a.voice.own.Load()

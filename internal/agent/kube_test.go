@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/percale-net/percale/internal/config"
+	"github.com/percale-net/percale/internal/status"
 	"github.com/percale-net/percale/network"
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/kube/nodes"
@@ -39,6 +40,37 @@ var (
 	four = netip.MustParsePrefix("10.42.7.0/24")
 	six  = netip.MustParsePrefix("fd00:42:0:7::/64")
 )
+
+// What is told is what stands in the annotation percale.io/subnet-source.
+func TestSubnetSource(t *testing.T) {
+	t.Parallel()
+	a := kubeAgent(t)
+	held := subnet.Lease{Node: "n7", V4: subnet.Endpoint{Subnet: four}}
+	with := func(o subnet.Assigned) view {
+		return view{synced: true, held: true, lease: held, snapshot: subnet.Snapshot{Own: subnet.Own{Assigned: o}}}
+	}
+	other := netip.MustParsePrefix("10.42.9.0/24")
+	for name, c := range map[string]struct {
+		v    view
+		want string
+	}{
+		"nothing known":        {view{}, ""},
+		"cached":               {view{held: true, lease: held}, ""},
+		"assigned":             {with(subnet.Assigned{V4: four}), status.FromPodCIDR},
+		"and a family not on":  {with(subnet.Assigned{V4: four, V6: six}), status.FromPodCIDR},
+		"chosen":               {with(subnet.Assigned{}), status.FromLease},
+		"another one assigned": {with(subnet.Assigned{V4: other}), status.FromLease},
+		"none assigned yet":    {with(subnet.Assigned{Pending: "?"}), status.FromBefore},
+	} {
+		if got := a.subnetSource(c.v); got != c.want {
+			t.Errorf("%s: %q; want %q", name, got, c.want)
+		}
+	}
+	a.settings.KubeSubnetMgr = false
+	if got := a.subnetSource(with(subnet.Assigned{})); got != "" {
+		t.Errorf("with etcd: %q; want nothing", got)
+	}
+}
 
 // A node with one family's pod CIDR takes no part in the other, also while the
 // store is away.

@@ -39,7 +39,11 @@ func (a *Agent) leaseRound(ctx context.Context) (time.Duration, error) {
 	case err != nil:
 		err = fmt.Errorf("lease a subnet: %w", a.remedy(err))
 	}
-	a.report(func(s *status.Status) { s.Fault(partLease, err, time.Now()) })
+	source := a.subnetSource(a.facts.view())
+	a.report(func(s *status.Status) {
+		s.Fault(partLease, err, time.Now())
+		s.Kubernetes.Source = source
+	})
 	return untilNext(a.facts.view().renewAt), err
 }
 
@@ -112,7 +116,7 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time, pods map[string]bool) 
 		v.lease, v.held, v.renewAt = own, true, renewAt
 	})
 	if changed {
-		a.log.Info("lease held", "subnet", own.V4.Subnet, "subnet6", own.V6.Subnet, "expires", expires)
+		a.log.Info("lease held", "subnet", own.V4.Subnet, "subnet6", own.V6.Subnet, "expires", ending(expires))
 		a.kernels.Kick()
 		a.firewall.Kick()
 		a.cache.Kick()
@@ -124,6 +128,14 @@ func (a *Agent) hold(own subnet.Lease, expires time.Time, pods map[string]bool) 
 		s.Expires = expires
 		s.Subnets = own.Subnets()
 	})
+}
+
+// ending is for the log: when a lease ends, or that it does not.
+func ending(expires time.Time) string {
+	if expires.IsZero() {
+		return "never"
+	}
+	return expires.Format(time.RFC3339)
 }
 
 // movedFrom says what another subnet than before means for pods.

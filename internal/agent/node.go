@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,11 @@ func (a *Agent) nodeRound(ctx context.Context) (time.Duration, error) {
 		return nodePeriod, nil // Kubernetes is yet to be asked for our name
 	}
 	again, err := a.tell(ctx, s)
-	a.report(func(s *status.Status) { s.Fault(partNode, err, time.Now()) })
+	conditions := conditionsOf(cmp.Or(a.voice.own.Load(), a.voice.read))
+	a.report(func(s *status.Status) {
+		s.Fault(partNode, err, time.Now())
+		s.Kubernetes.Conditions = conditions
+	})
 	if again == 0 {
 		again = nodePeriod
 	}
@@ -106,6 +111,19 @@ func (v *voice) node(ctx context.Context) (*nodes.Own, error) {
 		v.read, v.readAt = &own, time.Now()
 	}
 	return v.read, nil
+}
+
+// conditionsOf returns those conditions of a Node that we keep; none of nil.
+func conditionsOf(own *nodes.Own) (all []status.Condition) {
+	if own == nil {
+		return nil
+	}
+	for _, c := range own.Conditions {
+		if c.Type == kubenode.NetworkUnavailable || c.Type == kubenode.PodSubnetExhausted {
+			all = append(all, status.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
+		}
+	}
+	return all
 }
 
 // nodeFacts draws from the status what is to be told of the node.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,21 @@ func TestNodeFacts(t *testing.T) {
 		if f := nodeFacts(s, now); f.Part != tt.part || f.Trouble != tt.trouble || alarms(f) != tt.alarms {
 			t.Errorf("%s: %+v; want part %q, trouble %q, alarms %q", tt.what, f, tt.part, tt.trouble, tt.alarms)
 		}
+	}
+}
+
+func TestConditionsOf(t *testing.T) {
+	t.Parallel()
+	own := &nodes.Own{Exists: true, Conditions: []nodes.Condition{
+		{Type: "MemoryPressure", Status: "False"},
+		{Type: kubenode.NetworkUnavailable, Status: "True", Reason: "NoSubnet", Message: "of many words"},
+	}}
+	want := []status.Condition{{Type: kubenode.NetworkUnavailable, Status: "True", Reason: "NoSubnet"}}
+	if got := conditionsOf(own); !slices.Equal(got, want) {
+		t.Errorf("%v; want %v", got, want)
+	}
+	if got := conditionsOf(nil); got != nil {
+		t.Errorf("of a Node that is not known: %v; want none", got)
 	}
 }
 

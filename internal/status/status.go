@@ -43,6 +43,8 @@ type Status struct {
 	Problems []Problem      `json:"problems"` // what is wrong now
 	Notes    []string       `json:"notes"`    // what the operator may want to know; nothing is wrong
 
+	Kubernetes Kubernetes `json:"kubernetes,omitzero"` // zero with etcd
+
 	Addresses []Addresses `json:"addresses,omitempty"` // of pods, for each of our subnets; none: not known yet
 }
 
@@ -88,6 +90,26 @@ type Store struct {
 	Error  string    `json:"error,omitempty"`  // "" while connected
 
 	AwaySince time.Time `json:"awaySince,omitzero"` // with Error: leases may be as old as this
+}
+
+// Where our subnets are from, in the words of our Node's annotation.
+const (
+	FromPodCIDR = "podCIDR" // the cluster assigned them
+	FromLease   = "lease"   // this node chose them, and holds Lease objects for them
+	FromBefore  = "kept"    // pods live in them; it is not known yet who gives others
+)
+
+// A Kubernetes is what the cluster has of our node.
+type Kubernetes struct {
+	Source     string      `json:"subnetSource,omitempty"` // one of From…; "": not known yet
+	Conditions []Condition `json:"conditions,omitempty"`   // that we keep, as our Node bore them when we heard of it last
+}
+
+// A Condition is one of our Node.
+type Condition struct {
+	Type   string `json:"type"`
+	Status string `json:"status"` // True, False or Unknown
+	Reason string `json:"reason,omitempty"`
 }
 
 // Rounds counts the work of one loop.
