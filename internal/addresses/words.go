@@ -29,6 +29,10 @@ func (u Use) Count() string {
 	return fmt.Sprintf("%d of %d", u.Used, u.Total)
 }
 
+// bigger is what helps in the long run; where Kubernetes assigns podCIDRs, their
+// size is its to say.
+const bigger = "give nodes bigger subnets (SubnetLen, or --node-cidr-mask-size of kube-controller-manager; percale plan)"
+
 // Explain says in one sentence how full a subnet is, who uses it, until when it
 // lasts (0: not in sight) and what helps. There is something to say if it is
 // full or IsMuch.
@@ -49,9 +53,9 @@ func (u Use) Explain(users []User, lasts time.Duration) string {
 		b.WriteString("; at the present rate full in " + Lasting(lasts))
 	}
 	if u.IsFull() {
-		b.WriteString(". New pods of this node fail: delete some, or give nodes bigger subnets (SubnetLen; percale plan)")
+		b.WriteString(". New pods of this node fail: delete some, or " + bigger)
 	} else {
-		b.WriteString(". Run fewer pods here, or give nodes bigger subnets (SubnetLen; percale plan)")
+		b.WriteString(". Run fewer pods here, or " + bigger)
 	}
 	return b.String()
 }

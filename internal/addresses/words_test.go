@@ -13,7 +13,7 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	users := []User{{"ci", 120}, {"web", 40}, {"kube-system", 12}, {"x", 1}}
 	v4, v6 := netip.MustParsePrefix("10.42.7.0/24"), netip.MustParsePrefix("fd00::/64")
-	const remedy = "give nodes bigger subnets (SubnetLen; percale plan)"
+	const remedy = "give nodes bigger subnets (SubnetLen, or --node-cidr-mask-size of kube-controller-manager; percale plan)"
 	for want, c := range map[string]struct {
 		use   Use
 		users []User

@@ -5,6 +5,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -123,6 +124,7 @@ func conditionsOf(own *nodes.Own) (all []status.Condition) {
 			all = append(all, status.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason})
 		}
 	}
+	slices.SortFunc(all, func(a, b status.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return all
 }
 

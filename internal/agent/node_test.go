@@ -61,9 +61,11 @@ func TestConditionsOf(t *testing.T) {
 	t.Parallel()
 	own := &nodes.Own{Exists: true, Conditions: []nodes.Condition{
 		{Type: "MemoryPressure", Status: "False"},
+		{Type: kubenode.PodSubnetExhausted, Status: "False", Reason: "PodSubnetHasRoom"},
 		{Type: kubenode.NetworkUnavailable, Status: "True", Reason: "NoSubnet", Message: "of many words"},
 	}}
-	want := []status.Condition{{Type: kubenode.NetworkUnavailable, Status: "True", Reason: "NoSubnet"}}
+	want := []status.Condition{{Type: kubenode.NetworkUnavailable, Status: "True", Reason: "NoSubnet"},
+		{Type: kubenode.PodSubnetExhausted, Status: "False", Reason: "PodSubnetHasRoom"}}
 	if got := conditionsOf(own); !slices.Equal(got, want) {
 		t.Errorf("%v; want %v", got, want)
 	}
