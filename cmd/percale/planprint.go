@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // netConf returns the network configuration, as etcd or a ConfigMap has it.
@@ -68,7 +69,23 @@ func printPlan(w io.Writer, p planned) {
 	}
 	if len(p.Networks) > 0 {
 		fmt.Fprintf(w, "\nnet-conf.json\n%s\n", p.NetConf)
+		fmt.Fprintf(w, "\nkube-controller-manager, if it is to assign the subnets\n%s\n", strings.Join(p.managerFlags(), "\n"))
 	}
+}
+
+// managerFlags returns what has Kubernetes assign the subnets that net-conf
+// would have nodes lease.
+func (p *planned) managerFlags() []string {
+	var networks, sizes []string
+	for _, n := range p.Networks {
+		size := "--node-cidr-mask-size"
+		if len(p.Networks) > 1 {
+			size += map[bool]string{true: "-ipv4", false: "-ipv6"}[n.Network.Addr().Is4()]
+		}
+		networks = append(networks, n.Network.String())
+		sizes = append(sizes, fmt.Sprintf("%s=%d", size, n.SubnetLen))
+	}
+	return append([]string{"--allocate-node-cidrs=true", "--cluster-cidr=" + strings.Join(networks, ",")}, sizes...)
 }
 
 func many(n uint64) string {
