@@ -5,5 +5,6 @@
 // server's binary encoding, and keeps of it nothing but what its caller wants.
 // It decides nothing and writes nothing.
 //
-// It needs the rights get, list and watch on nodes.
+// It needs the rights get, list and watch on nodes, and list and watch on leases
+// where records are.
 package nodes

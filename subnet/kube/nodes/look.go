@@ -28,7 +28,7 @@ func (w *Watcher) attend(ctx context.Context) {
 		case <-ctx.Done():
 		case <-all.C:
 			w.look(ctx, nil)
-			all.Reset(every/2 + rand.N(every))
+			all.Reset(every - every/4 + rand.N(every/2+1))
 		case <-some.C:
 			if names := w.merger.suspects(); len(names) > 0 {
 				w.look(ctx, names)

@@ -112,8 +112,9 @@ func recordOf(i int) map[string]string {
 
 func subnetOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", 64+i>>8, i&255) }
 
-// testRecords is where the tests' agents keep records.
-var testRecords = &nodes.Records{Namespace: kubeapi.Namespace, Label: "percale.io/record"}
+// testRecords is where the tests' agents keep records, which tests and benchmarks
+// end before they are looked at.
+var testRecords = &nodes.Records{Namespace: kubeapi.Namespace, Label: "percale.io/record", Every: 24 * time.Hour}
 
 // record writes a node's record and labels its Node, as an agent does.
 func (c cluster) record(ctx context.Context, s *kubetest.Server, i int, annotations map[string]string) error {
