@@ -72,7 +72,7 @@ soak: ready build
 	PERCALE_SOAK=$(SOAKTIME) $(GOTEST) -v -run '^TestSoak$$' -timeout 0 ./e2e/faults
 
 bench: ready build kubeapi
-	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e ./subnet/kube/nodes/nodestest
+	$(GOTEST) -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e ./e2e/kube ./subnet/kube/nodes/nodestest
 
 clean:
 	rm -rf bin

@@ -5,7 +5,9 @@
 // the cluster gives Nodes no pod CIDR, a Lease object of coordination.k8s.io,
 // which only one node can create, makes a subnet that node's.
 //
-// It needs the rights get, list and watch on nodes, patch on nodes/status, and
-// where nodes choose their subnets also get, list, create, update and delete on
-// leases of its namespace.
+// What a Node says of its lease also stands in a record, a Lease object that
+// other agents watch in place of the Node; see nodes.Records.
+//
+// It needs the rights get, list and watch on nodes, patch on nodes/status, and get,
+// list, watch, create, update and delete on leases of its namespace.
 package kube
