@@ -11,12 +11,13 @@ import (
 
 // Another writer of our conditions makes us write again: so often at once, and
 // then once in such a time, since there may be one at each of thousands of
-// Nodes, such as the route controller of a cloud. New words for the same reason are written less
-// often, as they may have figures in them.
+// Nodes, such as the route controller of a cloud. New words for the same reason
+// are written no more often than a kubelet writes its Node: they may have figures
+// in them, and all agents of the cluster are sent each change.
 const (
 	changeBurst = 10
 	changeEvery = time.Minute
-	wordsEvery  = time.Minute
+	wordsEvery  = 5 * time.Minute
 )
 
 // A Story decides what Kubernetes is to be told of our node. It compares with
