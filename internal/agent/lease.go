@@ -56,11 +56,15 @@ func (a *Agent) publish(ctx context.Context, v view) error {
 	fresh := v.renewAt.IsZero() || time.Now().Before(v.renewAt)
 	stands := slices.Contains(v.snapshot.Leases, own) && !v.snapshot.Own.Amiss
 	same := v.held && own == v.lease && fresh
-	switch {
-	case same && stands && len(release) == 0:
+	if same && stands && len(release) == 0 {
 		return unsettled
-	case same && !stands && a.rewrites.exceeded(time.Now()):
-		return errors.Join(a.rewritten(), unsettled)
+	}
+	if same && !stands {
+		if many, lasting := a.rewrites.exceeded(time.Now()); lasting {
+			return errors.Join(a.rewritten(), unsettled)
+		} else if many {
+			return unsettled
+		}
 	}
 	expires, err := a.store.Publish(ctx, own)
 	if err != nil {

@@ -20,17 +20,28 @@ const (
 // errRewritten says that our lease does not stay in the store as we write it.
 var errRewritten = errors.New("another program changes our lease in the store again and again")
 
-// Rewrites are when our lease was written again within the last rewriteSpan,
-// though it was the same as before and not due. They are the lease loop's alone.
-type rewrites []time.Time
+// Rewrites are of our lease, though it was the same as before and not due. They
+// are the lease loop's alone.
+type rewrites struct {
+	at   []time.Time // within the last rewriteSpan
+	full time.Time   // since when there are too many of them; zero: there are not
+}
 
 // note remembers one.
-func (r *rewrites) note(now time.Time) { *r = append(*r, now) }
+func (r *rewrites) note(now time.Time) { r.at = append(r.at, now) }
 
-// exceeded reports whether there were too many to write again now.
-func (r *rewrites) exceeded(now time.Time) bool {
-	*r = slices.DeleteFunc(*r, func(at time.Time) bool { return now.Sub(at) >= rewriteSpan })
-	return len(*r) >= rewriteMost
+// exceeded reports whether there were too many to write again now, and whether
+// that lasts: a store that is busy may show what we wrote a while later.
+func (r *rewrites) exceeded(now time.Time) (many, lasting bool) {
+	r.at = slices.DeleteFunc(r.at, func(at time.Time) bool { return now.Sub(at) >= rewriteSpan })
+	switch {
+	case len(r.at) < rewriteMost:
+		r.full = time.Time{}
+		return false, false
+	case r.full.IsZero():
+		r.full = now
+	}
+	return true, now.Sub(r.full) >= leaseGrace
 }
 
 // rewritten says what helps against who changes our lease.
