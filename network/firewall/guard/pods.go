@@ -19,19 +19,16 @@ import (
 // may be repeated, several processes may do so at once, and the port need not
 // be there yet. ErrNoNFTables: this kernel cannot.
 func AddPod(s pod.Sender) error {
+	p := newPodSets([]pod.Sender{s})
+	if err := p.add(); !errors.Is(err, unix.ENOENT) {
+		return wrap("guard pod", err)
+	}
 	c, err := dial()
 	if err != nil {
 		return fmt.Errorf("guard pod: %w", err)
 	}
 	defer c.CloseLasting()
-	p := newPods([]pod.Sender{s})
-	if _, there, err := p.bridge.exists(c); err != nil {
-		return fmt.Errorf("guard pod: %w", err)
-	} else if there {
-		if err := p.write(c); !errors.Is(err, unix.ENOENT) {
-			return wrap("guard pod", err)
-		}
-	}
+	p.rules()
 	for _, t := range p.tables() {
 		if err := t.define(c); err != nil {
 			return fmt.Errorf("guard pod: %w", err)

@@ -47,13 +47,19 @@ type pods struct {
 
 // newPods returns the tables as they are when they guard the senders.
 func newPods(senders []pod.Sender) *pods {
+	p := newPodSets(senders)
+	p.rules()
+	return p
+}
+
+// newPodSets is newPods without rules.
+func newPodSets(senders []pod.Sender) *pods {
 	p := &pods{bridge: newTable(PodTable, nft.TableFamilyBridge), inet: newTable(PodTable, nft.TableFamilyINet)}
 	p.ports = p.bridge.set("ports", nft.TypeIFName)
 	p.macs = p.bridge.set("macs", nft.TypeIFName, nft.TypeEtherAddr)
 	p.pods4 = p.bridge.set("pods4", nft.TypeIFName, nft.TypeEtherAddr, nft.TypeIPAddr)
 	p.pods6 = p.bridge.set("pods6", nft.TypeIFName, nft.TypeEtherAddr, nft.TypeIP6Addr)
 	p.inetPorts = p.inet.set("ports", nft.TypeIFName)
-	p.rules()
 	for _, s := range senders {
 		p.allow(s)
 	}

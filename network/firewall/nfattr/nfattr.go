@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nfattr walks the netlink attributes of nf_tables messages, for what
-// is read past the library: of thousands of set elements, or of rules that the
-// library leaves out.
+// Package nfattr walks and writes the netlink attributes of nf_tables messages,
+// for what goes past the library: thousands of set elements that are read, rules
+// that the library leaves out, or the few elements of a new pod.
 package nfattr
 
 import (
@@ -40,4 +40,12 @@ func Find(b []byte, kind uint16) []byte {
 		}
 	}
 	return nil
+}
+
+// Append appends an attribute to b, padded. kind has its flags.
+func Append(b []byte, kind uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, value...)
+	return append(b, make([]byte, -len(value)&3)...)
 }
