@@ -170,7 +170,7 @@ func (j *job) reserve(ctx context.Context) ([]netip.Addr, error) {
 		return nil, j.explainReserve(ctx, err)
 	}
 	j.undos = append(j.undos, func(ctx context.Context) error { return j.store.Free(ctx, j.own, addrs) })
-	j.store.NotePod(j.own, cniArg(j.args, "K8S_POD_NAMESPACE"), cniArg(j.args, "K8S_POD_NAME"))
+	j.store.NotePod(addrs, cniArg(j.args, "K8S_POD_NAMESPACE"), cniArg(j.args, "K8S_POD_NAME"))
 	return addrs, nil
 }
 

@@ -76,7 +76,7 @@ func (n node) add(t *testing.T, container, name string, ago time.Duration, live 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.store.NotePod(own, "ci", name)
+	n.store.NotePod(addrs, "ci", name)
 	for _, a := range addrs {
 		n.age(t, a.String(), ago)
 	}

@@ -96,5 +96,6 @@ func (s Store) freeMadeBefore(began, now time.Time) error {
 			return fmt.Errorf("free %s of an older boot: %w", a, err)
 		}
 	}
+	s.prune()
 	return nil
 }

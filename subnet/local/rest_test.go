@@ -132,14 +132,17 @@ func TestIndex(t *testing.T) {
 			}
 		}, addrs("10.42.7.2")},
 		{"taken over by another", func(t *testing.T, s Store) { put(t, s, "10.42.7.2", "def\r\neth0") }, nil},
-		{"torn", func(t *testing.T, s Store) {
-			if err := s.index(own, addrs("10.42.7.9")); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(s.indexPath(own), 14); err != nil {
+		{"somebody was killed before he took an address", func(t *testing.T, s Store) {
+			if _, err := s.index(own, netip.MustParseAddr("10.42.7.9")); err != nil {
 				t.Fatal(err)
 			}
 		}, addrs("10.42.7.2")},
+		{"of before the first release", func(t *testing.T, s Store) { oldIndex(t, s, own, "10.42.7.2\n") }, addrs("10.42.7.2")},
+		{"the same, torn", func(t *testing.T, s Store) { oldIndex(t, s, own, "10.42.7.2\n10.4") }, addrs("10.42.7.2")},
+		{"of before and after", func(t *testing.T, s Store) {
+			oldIndex(t, s, own, "10.42.7.2\n")
+			reserve(t, s, "abc", "10.42.7.0/24")
+		}, addrs("10.42.7.2", "10.42.7.3")},
 	} {
 		s := newStore(t)
 		reserve(t, s, "abc", "10.42.7.0/24")
@@ -153,6 +156,43 @@ func TestIndex(t *testing.T) {
 		if got, err := s.Owned(own); err != nil || len(got) > 0 {
 			t.Errorf("%s: Owned after Release = %v, %v; want none", tt.name, got, err)
 		}
+		if left := s.entryNames(); len(left) > 0 && tt.want != nil {
+			t.Errorf("%s: left in the index: %v; want nothing", tt.name, left)
+		}
+	}
+}
+
+func TestIndexAfterReboot(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	reserve(t, s, "before", "10.42.7.0/24")
+	put(t, s, "percale.boot", "another")
+	given(t, s, "10.42.7.2", 100*365*24*time.Hour)
+	reserve(t, s, "after", "10.42.7.0/24")
+	if got, want := s.entryNames(), []string{filepath.Base(s.entryPath(Owner{"after", "eth0"}, netip.MustParseAddr("10.42.7.3")))}; !slices.Equal(got, want) {
+		t.Errorf("index = %v; want %v", got, want)
+	}
+}
+
+// oldIndex makes of the index what it was before the first release.
+func oldIndex(t *testing.T, s Store, own Owner, text string) {
+	t.Helper()
+	if err := os.RemoveAll(s.indexDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.indexDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, filepath.Join("percale.owners", indexKey(own)), text)
+}
+
+func TestSurveyReadsTheIndexOfBeforeTheFirstRelease(t *testing.T) {
+	t.Parallel()
+	s, own := newStore(t), Owner{"abc", "eth0"}
+	reserve(t, s, "abc", "10.42.7.0/24")
+	oldIndex(t, s, own, "10.42.7.2\npod ci/build-7\n")
+	if v, err := s.Survey(); err != nil || len(v.Holdings) != 1 || !v.Holdings[0].Ours || v.Holdings[0].Pod != "ci/build-7" {
+		t.Errorf("Survey = %+v, %v; want one holding, ours, of ci/build-7", v, err)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/percale-net/percale/subnet/ipam"
 )
 
@@ -94,9 +96,6 @@ func (s Store) reserve(own Owner, c ipam.Choice) ([]netip.Addr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.index(own, chosen); err != nil {
-			return nil, fmt.Errorf("reserve: %w", err)
-		}
 		taken, err := s.create(chosen, own)
 		if err != nil {
 			return nil, err
@@ -118,12 +117,12 @@ func (s Store) reserve(own Owner, c ipam.Choice) ([]netip.Addr, error) {
 // that has a file already, the zero Addr when all went well.
 func (s Store) create(addrs []netip.Addr, own Owner) (taken netip.Addr, err error) {
 	for i, a := range addrs {
-		err := createExclusive(s.path(a), []byte(own.Container+"\r\n"+own.Ifname))
+		err := s.take(a, own)
 		if err == nil {
 			continue
 		}
 		for _, made := range addrs[:i] {
-			err = errors.Join(err, os.Remove(s.path(made)))
+			err = errors.Join(err, os.Remove(s.path(made)), os.Remove(s.entryPath(own, made)))
 		}
 		if errors.Is(err, fs.ErrExist) {
 			return a, nil
@@ -131,6 +130,24 @@ func (s Store) create(addrs []netip.Addr, own Owner) (taken netip.Addr, err erro
 		return netip.Addr{}, fmt.Errorf("reserve %s: %w", a, err)
 	}
 	return netip.Addr{}, nil
+}
+
+// take makes the file of an address, fs.ErrExist if there is one. It appears
+// with its content: whoever is killed half-way leaves an entry in the index and
+// no address.
+func (s Store) take(a netip.Addr, own Owner) error {
+	entry, err := s.index(own, a)
+	if err != nil {
+		return err
+	}
+	err = os.Link(entry, s.path(a))
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) { // a file system without second names
+		err = createInPlace(s.path(a), []byte(own.Container+"\r\n"+own.Ifname))
+	}
+	if err != nil {
+		_ = os.Remove(entry)
+	}
+	return err
 }
 
 // Owned returns the addresses of own, in order. Entries without an interface
@@ -200,7 +217,7 @@ func (s Store) Free(ctx context.Context, own Owner, addrs []netip.Addr) error {
 		}
 	}
 	if errs == nil {
-		_ = os.Remove(s.indexPath(own)) // without it, all files are read
+		s.unindex(own)
 	}
 	return errs
 }

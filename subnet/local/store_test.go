@@ -187,8 +187,8 @@ func TestReserveIsAllOrNone(t *testing.T) {
 	if err != nil || taken.String() != "fd00::3" {
 		t.Errorf("create = %s, %v; want fd00::3 taken", taken, err)
 	}
-	if got, want := names(t, s), []string{"fd00::2", "fd00::3", "lock", "percale.boot"}; !slices.Equal(got, want) {
-		t.Errorf("files = %v; want %v", got, want)
+	if got, want := names(t, s), []string{"fd00::2", "fd00::3", "lock", "percale.boot", "percale.owners"}; !slices.Equal(got, want) || len(s.entryNames()) > 0 {
+		t.Errorf("files = %v, index %v; want %v, nothing", got, s.entryNames(), want)
 	}
 }
 

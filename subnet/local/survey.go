@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/percale-net/percale/subnet/ipam"
 )
 
@@ -110,21 +112,21 @@ func (s Store) survey(a netip.Addr, held map[Owner]*Holding) (why string) {
 	return ""
 }
 
-// consult adds what the index says of a holding.
+// consult adds what the index and the files themselves say of a holding.
 func (s Store) consult(h *Holding) {
-	b, err := readFile(s.indexPath(h.Owner), maxEntry)
-	if err != nil {
-		return
-	}
-	may := make(map[string]bool)
-	for line := range strings.Lines(string(b)) {
-		line = strings.TrimSuffix(line, "\n")
-		if name, ok := strings.CutPrefix(line, podMark); ok && validPod(name) {
+	old, _ := s.oldEntry(h.Owner)
+	for _, line := range old {
+		if name, ok := strings.CutPrefix(line, "pod "); ok && validPod(name) {
 			h.Pod = name
 		}
-		may[line] = true
 	}
-	h.Ours = !slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return !may[a.String()] })
+	h.Ours = true
+	for _, a := range h.Addrs {
+		if _, err := os.Lstat(s.entryPath(h.Owner, a)); err != nil && !slices.Contains(old, a.String()) {
+			h.Ours = false
+		}
+		h.Pod = cmp.Or(s.pod(a), h.Pod)
+	}
 }
 
 // isBookkeeping reports whether a file here that is no address is one that
@@ -138,27 +140,39 @@ func isBookkeeping(name string) bool {
 	return false
 }
 
-// podMark begins the line of the index that names the pod.
-const podMark = "pod "
+// podAttr is the attribute of an address's file that names the pod
+// (getfattr -n user.percale.pod).
+const podAttr = "user.percale.pod"
 
-// NotePod keeps the name of own's pod, for people. Nothing depends on it, so
-// that it cannot be kept is no error; neither is a name that is none.
-func (s Store) NotePod(own Owner, namespace, name string) {
+// NotePod keeps the name of the pod that has the addresses, for people. Nothing
+// depends on it, so that it cannot be kept is no error; neither is a name that
+// is none.
+func (s Store) NotePod(addrs []netip.Addr, namespace, name string) {
 	pod := namespace + "/" + name
 	if !validPod(pod) {
 		return
 	}
-	f, err := os.OpenFile(s.indexPath(own), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return
+	for _, a := range addrs {
+		_ = unix.Lsetxattr(s.path(a), podAttr, []byte(pod), 0)
 	}
-	defer f.Close()
-	_, _ = f.WriteString(podMark + pod + "\n")
 }
+
+// pod is the inverse of NotePod; "" if there is no name, or none that is one.
+func (s Store) pod(a netip.Addr) string {
+	b := make([]byte, maxPod)
+	n, err := unix.Lgetxattr(s.path(a), podAttr, b)
+	if err != nil || !validPod(string(b[:n])) {
+		return ""
+	}
+	return string(b[:n])
+}
+
+// maxPod bounds the name of a pod with its namespace, in bytes.
+const maxPod = 512
 
 func validPod(s string) bool {
 	namespace, name, _ := strings.Cut(s, "/")
-	return validName(namespace) && validName(name) && len(s) <= 512
+	return validName(namespace) && validName(name) && len(s) <= maxPod
 }
 
 // Reclaim frees all addresses of a holding, unless they have changed hands or
@@ -190,7 +204,7 @@ func (s Store) Reclaim(ctx context.Context, h Holding, gone func() (bool, error)
 			return false, fmt.Errorf("release %s: %w", a, err)
 		}
 	}
-	_ = os.Remove(s.indexPath(h.Owner)) // without it, all files are read
+	s.unindex(h.Owner)
 	return true, nil
 }
 

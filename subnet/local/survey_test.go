@@ -28,8 +28,8 @@ func TestSurveyTellsWhoseEachAddressIs(t *testing.T) {
 	if _, err := s.Reserve(t.Context(), ours, ranges(t, "10.42.7.0/24", "fd00::/64")); err != nil {
 		t.Fatal(err)
 	}
-	s.NotePod(ours, "ci", "build-7")
-	s.NotePod(Owner{"bbb", "eth0"}, "ci", "not-ours")
+	s.NotePod(addrs("10.42.7.2", "fd00::2"), "ci", "build-7")
+	s.NotePod(addrs("10.42.7.2", "10.42.7.9"), "ci", "no/name")
 	put(t, s, "10.42.7.9", "bbb\r\neth0")
 	put(t, s, "10.42.7.10", "ccc") // of an old host-local
 	put(t, s, "10.42.7.11", "")
