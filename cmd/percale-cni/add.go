@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/percale-net/percale/network"
@@ -27,7 +26,7 @@ const storeTimeout = 20 * time.Second
 // add wires the container's interface and prints the result. After an error
 // nothing of it is left, but a bridge that was made may stay: other pods may
 // be about to use it.
-func add(args *skel.CmdArgs) error {
+func add(args *request) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
 		return err
@@ -62,7 +61,7 @@ type job struct {
 }
 
 // newJob checks all that can be checked before anything is changed.
-func newJob(c config, args *skel.CmdArgs) (*job, error) {
+func newJob(c config, args *request) (*job, error) {
 	own, err := owner(args)
 	if err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func newJob(c config, args *skel.CmdArgs) (*job, error) {
 }
 
 // owner returns whom a call is about.
-func owner(args *skel.CmdArgs) (local.Owner, error) {
+func owner(args *request) (local.Owner, error) {
 	own := local.Owner{Container: args.ContainerID, Ifname: args.IfName}
 	if err := own.Check(); err != nil {
 		return local.Owner{}, coded(types.ErrInvalidEnvironmentVariables, err)

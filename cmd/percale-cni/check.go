@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -26,7 +25,7 @@ import (
 
 // check compares what ADD made, as its result says, with what there is, and
 // names every difference. What other plugins added is no difference.
-func check(args *skel.CmdArgs) error {
+func check(args *request) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/percale-net/percale/network"
@@ -22,7 +21,7 @@ import (
 // an address that may still be in use. The pod's guard is left to the agent and
 // to GC: without its port it means nothing, and the kernel waits some 10 ms
 // (for RCU) when a socket is closed that rules or elements were deleted by.
-func del(args *skel.CmdArgs) error {
+func del(args *request) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 )
@@ -50,19 +49,4 @@ func newFailure(v string, err *types.Error) failure {
 		v = version.Current()
 	}
 	return failure{CNIVersion: v, Code: err.Code, Msg: err.Msg, Details: err.Details}
-}
-
-// noting returns a verb that notes the version of the configuration which it is
-// called with; the library has found by then that it is one of ours.
-func noting(v *string, verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) error {
-		var c struct {
-			CNIVersion string `json:"cniVersion"`
-		}
-		err := verb(args)
-		if err != nil && json.Unmarshal(args.StdinData, &c) == nil {
-			*v = c.CNIVersion
-		}
-		return err
-	}
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/percale-net/percale/network/firewall/podmasq"
@@ -25,7 +24,7 @@ import (
 // name as valid: ports, masquerading, addresses, in this order, so that what
 // fails is found again the next time. The specification forbids the runtime to
 // call anything else of the network meanwhile.
-func gc(args *skel.CmdArgs) error {
+func gc(args *request) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
 		return err

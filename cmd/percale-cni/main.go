@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// The process is over before its number of processors could change: one thread
+// less.
+//go:debug updatemaxprocs=0
+
 // Percale-cni is the CNI plugin that wires pods to their node: a bridge, a
 // veth pair, addresses and routes, in one process. It reads what the node may
 // give from subnet.env, which percaled writes (flannel writes the same file),
@@ -11,9 +15,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
 )
 
 func main() { os.Exit(run()) }
@@ -22,12 +23,11 @@ func main() { os.Exit(run()) }
 // input, and returns the exit code.
 func run() int {
 	runtime.GOMAXPROCS(1) // there is nothing to do at once, and threads cost more than they bring
-	var used string
-	verbs := skel.CNIFuncs{
-		Add: noting(&used, add), Del: noting(&used, del), Check: noting(&used, check), GC: noting(&used, gc), Status: noting(&used, status),
+	if os.Getenv("CNI_COMMAND") == "" {
+		fmt.Fprintln(os.Stderr, "percale-cni: wires pods to the Percale network; runtimes call it, as the specification of CNI has it")
+		return 0
 	}
-	versions := version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-	failed := skel.PluginMainFuncsWithError(verbs, versions, "percale-cni: wires pods to the Percale network")
+	used, failed := serve(os.Stdin, os.Stdout)
 	if failed == nil {
 		return 0
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/percale-net/percale/network/kernel"
@@ -18,7 +17,7 @@ import (
 // status fails where ADD would, whatever the pod. The code says whether the
 // pods that are there suffer too: they do when the agent has not got ready
 // since the machine started, as nothing leads to other nodes then.
-func status(args *skel.CmdArgs) error {
+func status(args *request) error {
 	c, err := parseConfig(args.StdinData)
 	if err != nil {
 		return err
