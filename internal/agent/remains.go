@@ -146,7 +146,7 @@ func (c *cleaner) tellSettings(ctx context.Context, links map[string]network.Lin
 		}
 	}
 	if c.remains.lease != (subnet.Lease{}) && c.settings.KubeSubnetMgr {
-		c.say("left the lease on the Node object, with which it goes; to end it now: kubectl annotate node %s %s",
+		c.say("left the lease on the Node object, with which it goes; to end it now: kubectl label node %[1]s percale.io/record-; kubectl annotate node %[1]s %[2]s",
 			c.remains.lease.Node, strings.Join(kube.Keys(c.settings.KubeAnnotationPrefix), "- ")+"-")
 	} else if c.remains.lease != (subnet.Lease{}) {
 		key := etcd.LeaseKey(c.settings.EtcdPrefix, c.remains.lease)
