@@ -200,6 +200,16 @@ func overlap(t *testing.T, k *cluster) {
 			return nil
 		})
 	}
+	// While the bridge has an address of the other node's subnet, that node's pods
+	// seem to be here.
+	gateway := twice[0].Addr().Next().String()
+	eventually(t, func() error {
+		out, err := n.NS().Output("ip", "-o", "address", "show", "dev", "cni0")
+		if err == nil && strings.Contains(out, gateway+"/") {
+			err = fmt.Errorf("the bridge of n4 still has %s:\n%s", gateway, out)
+		}
+		return err
+	})
 	_, err = n.AddPod(t.Context(), 0)
 	must(t, err)
 }
