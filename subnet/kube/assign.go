@@ -24,8 +24,9 @@ type custom struct {
 }
 
 // customOf reads what Nodes other than ours say. Which one is named does not
-// depend on their order.
-func (k keys) customOf(all map[string]nodes.Node, own string) (c custom) {
+// depend on their order. Nodes that are in bare, by name with their UID, have
+// nothing from the cluster whatever they say.
+func (k keys) customOf(all map[string]nodes.Node, own string, bare map[string]string) (c custom) {
 	note := func(name string, to *string) {
 		if *to == "" || name < *to {
 			*to = name
@@ -37,7 +38,9 @@ func (k keys) customOf(all map[string]nodes.Node, own string) (c custom) {
 		}
 		switch n.Annotations[keySource] {
 		case sourceCluster:
-			note(n.Name, &c.cluster)
+			if uid, is := bare[n.Name]; !is || uid != n.UID {
+				note(n.Name, &c.cluster)
+			}
 		case sourceLease:
 			note(n.Name, &c.lease)
 		default:

@@ -87,8 +87,23 @@ func TestCustomOf(t *testing.T) {
 		for _, n := range c.nodes {
 			all[n.Name] = n
 		}
-		if got := k.customOf(all, "n7"); got != c.want {
+		if got := k.customOf(all, "n7", nil); got != c.want {
 			t.Errorf("customOf(%v) = %+v; want %+v", c.nodes, got, c.want)
+		}
+	}
+	three, four := node("n3", sourceCluster), node("n4", sourceCluster)
+	three.UID, four.UID = "3", "4"
+	all := map[string]nodes.Node{"n3": three, "n4": four}
+	for _, c := range []struct {
+		bare map[string]string
+		want string
+	}{
+		{map[string]string{"n3": "3"}, "n4"},
+		{map[string]string{"n3": "another"}, "n3"},
+		{map[string]string{"n3": "3", "n4": "4"}, ""},
+	} {
+		if got := k.customOf(all, "n7", c.bare); got != (custom{cluster: c.want}) {
+			t.Errorf("customOf without %v = %+v; want %q", c.bare, got, c.want)
 		}
 	}
 }
@@ -190,7 +205,7 @@ func TestManyClaimants(t *testing.T) {
 		l.V4.Uplink = netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)})
 		all.Nodes[l.Node] = nodes.Node{Name: l.Node, Annotations: s.keys.encode(l, sourceCluster)}
 	}
-	r := s.read(&all)
+	r := s.read(&all, nil)
 	if len(r.leases) != nodesCount || len(r.refused) != 1 || !strings.Contains(r.refused[0].Lease, "3") {
 		t.Fatalf("%d leases, refused %v; want all, and a word on those that were left out", len(r.leases), r.refused)
 	}

@@ -65,10 +65,10 @@ func (n node) assigned() []string {
 	return n.Spec.PodCIDRs
 }
 
-// node reads our Node object.
-func (s *Store) node(ctx context.Context) (n node, err error) {
-	err = s.ask(ctx, "read Node "+s.cfg.Node, func(ctx context.Context) error {
-		return s.into(s.client.Get().Resource("nodes").Name(s.cfg.Node).Do(ctx), &n)
+// node reads a Node object.
+func (s *Store) node(ctx context.Context, name string) (n node, err error) {
+	err = s.ask(ctx, "read Node "+name, func(ctx context.Context) error {
+		return s.into(s.client.Get().Resource("nodes").Name(name).Do(ctx), &n)
 	})
 	return n, err
 }

@@ -274,6 +274,23 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// What a Node publishes keeps no other waiting for a pod CIDR: that it has one
+// itself is read in its spec.
+func TestFalseWitness(t *testing.T) {
+	s := newScene(t)
+	s.create("n7")
+	s.create("n2")
+	s.create("n3")
+	k := usualKeys(t)
+	s.annotate("n2", k.encode(storetest.Lease("n2", 2), sourceCluster))
+	s.annotate("n3", k.encode(storetest.Lease("n3", 3), sourceLease))
+	s.begin()
+	s.await("that we lease", func(s subnet.Snapshot) bool { return s.Own.Assigned == subnet.Assigned{} })
+	s.create("n1", "10.3.1.0/24")
+	s.annotate("n1", k.encode(storetest.Lease("n1", 1), sourceCluster))
+	s.await("who is right", func(s subnet.Snapshot) bool { return strings.Contains(s.Own.Assigned.Pending, "Node n1") })
+}
+
 // assign does what the remedy says.
 func (s *scene) assign(node, cidr string) {
 	s.Helper()

@@ -35,7 +35,7 @@ func (s *Store) Publish(ctx context.Context, own subnet.Lease) (time.Time, error
 
 // publishOnce fails with a conflict where the Node is replaced meanwhile.
 func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
-	n, err := s.node(ctx)
+	n, err := s.node(ctx, s.cfg.Node)
 	if apierrors.IsNotFound(err) {
 		return fmt.Errorf("publish lease: the cluster has no Node %s; see --node-name (or NODE_NAME), and: kubectl get nodes: %w", s.cfg.Node, err)
 	}
@@ -66,7 +66,7 @@ func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
 // released, its annotations and its record go. Lease objects for subnets that it does not
 // publish go in any case.
 func (s *Store) Release(ctx context.Context, own subnet.Lease) error {
-	n, err := s.node(ctx)
+	n, err := s.node(ctx, s.cfg.Node)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/percale-net/percale/subnet/kube/nodes"
 )
 
-// read decodes what all Nodes but ours publish.
-func (s *Store) read(all *nodes.Snapshot) read {
-	r := read{from: all, custom: s.keys.customOf(all.Nodes, s.cfg.Node)}
+// read decodes what all Nodes but ours publish; bare is as customOf has it.
+func (s *Store) read(all *nodes.Snapshot, bare map[string]string) read {
+	r := read{from: all, custom: s.keys.customOf(all.Nodes, s.cfg.Node, bare)}
 	r.leases = make([]subnet.Lease, 0, len(all.Nodes))
 	for _, n := range all.Nodes {
 		if n.Name == s.cfg.Node {

@@ -62,9 +62,10 @@ type watch struct {
 	claimsFault error
 	without     time.Time // since when our Node is seen without pod CIDRs; zero: it has some
 	assigned    bool      // our Node had pod CIDRs since we know it
-	told        *subnet.Snapshot
-	losses      int    // of the store, when fn was called
-	fault       string // as fail was told last; "": nothing, or nil
+	witnesses
+	told   *subnet.Snapshot
+	losses int    // of the store, when fn was called
+	fault  string // as fail was told last; "": nothing, or nil
 }
 
 // A heard is what was heard last.
@@ -144,11 +145,11 @@ func (w *watch) round(ctx context.Context) time.Duration {
 	var again time.Duration
 	if h.peers != nil && h.own != nil {
 		if w.from != h.peers {
-			w.read = w.store.read(h.peers)
+			w.read = w.store.read(h.peers, w.bare)
 		}
 		again = w.look(ctx, h)
 	}
-	w.tellFault(errors.Join(h.peersFault, h.ownFault, w.claimsFault))
+	w.tellFault(errors.Join(h.peersFault, h.ownFault, w.witnesses.fault, w.claimsFault))
 	return again
 }
 
@@ -156,7 +157,7 @@ func (w *watch) round(ctx context.Context) time.Duration {
 func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	s := subnet.Snapshot{Leases: slices.Clone(w.leases), Refused: slices.Clone(w.refused)}
 	var again time.Duration
-	s.Own.Assigned, again = w.situation(h).assign()
+	s.Own.Assigned, again = w.assign(ctx, h)
 	pending := s.Own.Assigned.Pending != ""
 	w.store.setPending(pending)
 	own, amiss, refused := w.store.keys.decodeOwn(h.own.Node, pending)
