@@ -164,9 +164,10 @@ func (f *feed) apply(e event) (changed bool, err error) {
 	switch {
 	case e.kind == "BOOKMARK":
 		return false, nil
+	case !e.ok && e.kind == "DELETED":
+		return f.table.omitted.drop(e.Name), nil
 	case !e.ok:
-		f.table.omitted++
-		return true, nil
+		return f.table.omitted.add(e.Name), nil
 	case e.kind == "DELETED":
 		return f.table.drop(e.record), nil
 	case e.kind == "ADDED" || e.kind == "MODIFIED":

@@ -19,7 +19,7 @@ const pageSize = 500
 // A listing is what one list says.
 type listing struct {
 	records map[string]record
-	omitted int
+	omitted omissions
 	version uint64 // the list's resourceVersion; 0: it is no number
 	more    string // the token of the next page
 }
@@ -130,7 +130,7 @@ func (l *listing) readItems(s *streamReader, t *trimmer, alive func()) error {
 // add takes a Node, unless there are too many.
 func (l *listing) add(r record, ok bool) {
 	if _, known := l.records[r.Name]; !ok || !known && len(l.records) >= maxNodes {
-		l.omitted++
+		l.omitted.add(r.Name)
 		return
 	}
 	l.records[r.Name] = r

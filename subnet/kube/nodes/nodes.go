@@ -41,7 +41,7 @@ type Snapshot struct {
 	Records map[string]Node
 
 	// Omitted counts Nodes that are not in Nodes because there are too many, or
-	// because their names are none.
+	// because their names are none; up to a thousand.
 	Omitted int
 
 	// Rewound is true in the first snapshot after the API server's history was

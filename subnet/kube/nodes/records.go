@@ -36,14 +36,15 @@ type Records struct {
 	Every time.Duration
 }
 
+const recordPrefix = "node-"
+
 // RecordName returns the name of a Node's record, and "" for a Node whose name
 // is too long to have one.
 func RecordName(node string) string {
-	const prefix = "node-"
-	if len(prefix)+len(node) > maxName {
+	if len(recordPrefix)+len(node) > maxName {
 		return ""
 	}
-	return prefix + node
+	return recordPrefix + node
 }
 
 // An owner is an OwnerReference.

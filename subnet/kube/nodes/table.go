@@ -11,7 +11,7 @@ import (
 // changed later.
 type table struct {
 	records map[string]record
-	omitted int
+	omitted omissions
 	need    func(Node) bool // Config.NeedWhole; nil: never
 }
 
@@ -20,14 +20,14 @@ type table struct {
 func (t *table) set(r record) bool {
 	old, known := t.records[r.Name]
 	if !known && len(t.records) >= maxNodes {
-		t.omitted++
-		return true
+		return t.omitted.add(r.Name)
 	}
+	counted := t.omitted.drop(r.Name)
 	r = t.heir(old, r)
 	if known && r.sameAs(old) {
 		old.version, old.tried = r.version, r.tried // and what the old one holds in memory
 		t.records[r.Name] = old
-		return false
+		return counted
 	}
 	t.records[r.Name] = r
 	return true
@@ -82,7 +82,7 @@ func (r record) sameAs(old record) bool {
 func (t *table) drop(r record) bool {
 	old, known := t.records[r.Name]
 	if !known || old.UID != r.UID {
-		return false
+		return t.omitted.drop(r.Name)
 	}
 	delete(t.records, r.Name)
 	return true
@@ -90,7 +90,7 @@ func (t *table) drop(r record) bool {
 
 // replace takes a whole list, and reports whether a snapshot has changed.
 func (t *table) replace(l listing) bool {
-	changed := len(l.records) != len(t.records) || l.omitted != t.omitted
+	changed := len(l.records) != len(t.records) || len(l.omitted) != len(t.omitted)
 	for name, r := range l.records {
 		old, known := t.records[name]
 		r = t.heir(old, r)
@@ -145,5 +145,5 @@ func (t *table) snapshot(rewound bool) Snapshot {
 			out[name] = *n
 		}
 	}
-	return Snapshot{Nodes: out, Omitted: t.omitted, Rewound: rewound}
+	return Snapshot{Nodes: out, Omitted: len(t.omitted), Rewound: rewound}
 }

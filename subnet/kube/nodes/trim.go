@@ -48,10 +48,10 @@ type trimmer struct {
 }
 
 // trim copies what is wanted. It reports false for an object that cannot be a
-// Node, such as one with a name that is none.
+// Node, such as one with a name that is none; of that it returns the name alone.
 func (t *trimmer) trim(o *object) (record, bool) {
 	if t.record && !o.asNode() || !isName(o.name) || len(o.uid) > maxUID {
-		return record{}, false
+		return record{Node: Node{Name: strings.TrimPrefix(cut(o.name, maxName), recordPrefix)}}, false
 	}
 	r := record{Node: Node{Name: string(o.name), UID: string(o.uid), Whole: t.whole, Record: t.record}}
 	r.version, _ = strconv.ParseUint(string(o.version), 10, 64)
