@@ -65,7 +65,7 @@ type watch struct {
 	witnesses
 	told   *subnet.Snapshot
 	losses int    // of the store, when fn was called
-	fault  string // as fail was told last; "": nothing, or nil
+	fault  string // nodes.Gist of what fail was told last; "": nothing, or nil
 }
 
 // A heard is what was heard last.
@@ -168,9 +168,8 @@ func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	settled := h.own.Annotations[keySource] == sourceLease && !w.store.isContended()
 	if s.Own.Assigned == (subnet.Assigned{}) && !settled {
 		again = w.readClaims(ctx)
-		if w.claimsAt.IsZero() {
-			s.Own.Assigned.Pending = fmt.Sprintf("Node %s has no spec.podCIDR, and which subnets other nodes lease cannot be read: %v",
-				w.store.cfg.Node, w.claimsFault)
+		if w.claimsAt.IsZero() { // fail is told why, in words that may change each time
+			s.Own.Assigned.Pending = fmt.Sprintf("Node %s has no spec.podCIDR, and which subnets other nodes lease cannot be read now", w.store.cfg.Node)
 		}
 		s.Leases = append(s.Leases, w.store.reservations(w.claims, s.Leases, own)...)
 	} else {
@@ -236,12 +235,12 @@ func (w *watch) tell(s subnet.Snapshot) {
 
 // tellFault tells what is wrong, unless that was told.
 func (w *watch) tellFault(err error) {
-	text := ""
+	gist := ""
 	if err != nil {
-		text = err.Error()
+		gist = nodes.Gist(err)
 	}
-	if text != w.fault {
-		w.fault = text
+	if gist != w.fault {
+		w.fault = gist
 		w.fail(err)
 	}
 }

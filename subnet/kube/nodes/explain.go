@@ -36,9 +36,9 @@ func (c *client) explain(what string, err error) error {
 	}
 }
 
-// gist returns what is the same in err while the same thing goes wrong: its
+// Gist returns what is the same in err while the same thing goes wrong: its
 // text without numbers, such as the port that our side had. It is never "".
-func gist(err error) string {
+func Gist(err error) string {
 	return "fault " + strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
 			return -1

@@ -31,7 +31,7 @@ func (f *feed) judge(err error) (after time.Duration) {
 
 // failed tells what went wrong, unless that has been told.
 func (f *feed) failed(err error) {
-	if g := gist(err); g != f.fault {
+	if g := Gist(err); g != f.fault {
 		f.fault = g
 		f.fail(f.client.explain(f.query.what(), err))
 	}
