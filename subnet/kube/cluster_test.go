@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -271,6 +272,29 @@ func TestClaims(t *testing.T) {
 	}
 	if got := s.annotation("n7", keySubnets); got != "10.3.9.0/24" {
 		t.Errorf("Release of an old subnet leaves %q; want the new one published", got)
+	}
+}
+
+// A Lease object that is deleted comes back while its subnet is ours, with no
+// other news to tell of it.
+func TestClaimLost(t *testing.T) {
+	s := newScene(t)
+	var err error
+	s.store, err = Open(Config{Client: s.Admin(), Node: "n7", Look: 2 * time.Second})
+	s.must(err)
+	s.create("n7")
+	s.create("n2")
+	s.annotate("n2", usualKeys(t).encode(storetest.Lease("n2", 2), sourceLease))
+	s.begin()
+	s.await("that we lease", func(s subnet.Snapshot) bool { return s.Own.Assigned == subnet.Assigned{} })
+	l := storetest.Lease("n7", 7)
+	s.publish(l)
+	name := claimName(l.V4.Subnet)
+	s.must(s.Resource(kubeapi.Leases, kubeapi.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+	s.await("the loss", amiss)
+	s.publish(l)
+	if c, err := s.store.readClaim(t.Context(), name); err != nil || c.Spec.Holder != "n7" {
+		t.Errorf("claim %+v, %v; want it ours", c, err)
 	}
 }
 

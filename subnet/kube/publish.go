@@ -58,7 +58,7 @@ func (s *Store) publishOnce(ctx context.Context, own subnet.Lease) error {
 	if err := s.annotate(ctx, n, want, label); err != nil {
 		return err
 	}
-	s.hold()
+	s.hold(uid)
 	return nil
 }
 
@@ -100,18 +100,21 @@ func (s *Store) miss(gone bool) {
 	}
 }
 
-// hold notes that our Node bears what we published.
-func (s *Store) hold() {
+// hold notes that our Node, of that uid, bears what we published.
+func (s *Store) hold(uid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held, s.contended = true, false
+	if s.lost || s.holder != uid {
+		s.kick()
+	}
+	s.held, s.holder, s.lost, s.contended = true, uid, false, false
 }
 
 // forget notes that we publish nothing any more.
 func (s *Store) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = false
+	s.held, s.holder, s.lost = false, "", false
 }
 
 // lossCount returns how often Publish missed what it had published.

@@ -39,7 +39,9 @@ type Config struct {
 	// each change, from within Watch; nil: nobody is.
 	Own func(nodes.Own)
 
-	Look time.Duration // see nodes.Records.Every
+	// Look is nodes.Records.Every, and about how often it is checked that the
+	// Lease objects of subnets that we chose are there; 0: every ten minutes.
+	Look time.Duration
 
 	Expect int          // how many Nodes there may be; see nodes.Config
 	Log    *slog.Logger // nil: slog's default
@@ -57,11 +59,13 @@ type Store struct {
 	wake   chan struct{} // holds a token when Watch has to look again
 
 	mu        sync.Mutex
-	losses    int  // how often Publish missed what it had published
-	held      bool // our Node bore what we published when we looked last
-	pending   bool // our Node waits for a pod CIDR, as far as Watch knows
-	stale     bool // the Lease objects have changed since Watch read them
-	contended bool // a subnet that we chose was another's; until we have one
+	losses    int    // how often Publish missed what it had published
+	held      bool   // our Node bore what we published when we looked last
+	holder    string // UID of that Node; "": it did not, since the agent's start
+	lost      bool   // a Lease object that made its subnet ours is gone
+	pending   bool   // our Node waits for a pod CIDR, as far as Watch knows
+	stale     bool   // the Lease objects have changed since Watch read them
+	contended bool   // a subnet that we chose was another's; until we have one
 }
 
 // Open returns a store. It asks no server, so that it never blocks: one that is

@@ -63,9 +63,10 @@ type watch struct {
 	without     time.Time // since when our Node is seen without pod CIDRs; zero: it has some
 	assigned    bool      // our Node had pod CIDRs since we know it
 	witnesses
-	told   *subnet.Snapshot
-	losses int    // of the store, when fn was called
-	fault  string // nodes.Gist of what fail was told last; "": nothing, or nil
+	attestAt time.Time // when our Lease objects are looked at next; zero: there are none
+	told     *subnet.Snapshot
+	losses   int    // of the store, when fn was called
+	fault    string // nodes.Gist of what fail was told last; "": nothing, or nil
 }
 
 // A heard is what was heard last.
@@ -162,12 +163,14 @@ func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	w.store.setPending(pending)
 	own, amiss, refused := w.store.keys.decodeOwn(h.own.Node, pending)
 	s.Own.Amiss = amiss || own != (subnet.Lease{}) && w.store.keys.unrecorded(*h.own, h.peers.Records)
+	lost, due := w.attest(ctx, *h.own, own)
+	s.Own.Amiss = s.Own.Amiss || lost
 	s.Refused = append(s.Refused, refused...)
 	s.Own.V4, s.Own.V6, refused = w.store.keys.publicity(h.own.Node)
 	s.Refused = append(s.Refused, refused...)
 	settled := h.own.Annotations[keySource] == sourceLease && !w.store.isContended()
 	if s.Own.Assigned == (subnet.Assigned{}) && !settled {
-		again = w.readClaims(ctx)
+		again = sooner(again, w.readClaims(ctx))
 		if w.claimsAt.IsZero() { // fail is told why, in words that may change each time
 			s.Own.Assigned.Pending = fmt.Sprintf("Node %s has no spec.podCIDR, and which subnets other nodes lease cannot be read now", w.store.cfg.Node)
 		}
@@ -181,7 +184,7 @@ func (w *watch) look(ctx context.Context, h heard) time.Duration {
 	subnet.Sort(s.Leases)
 	s.Rewound = h.rewound && w.told != nil
 	w.tell(s)
-	return again
+	return sooner(again, due)
 }
 
 // situation says what the choice of a subnet depends on.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/kube/nodes"
+	"github.com/percale-net/percale/subnet/storetest"
 )
 
 // A transport answers requests itself.
@@ -48,5 +49,34 @@ func TestSameFault(t *testing.T) {
 	}
 	if len(told) != 1 || told[0].Own.Assigned.Pending == "" || len(faults) != 1 || port < 40_003 {
 		t.Errorf("told %+v and %v after %d requests; want one of each", told, fmt.Sprint(faults), port-40_000)
+	}
+}
+
+// A lease that we chose is made ours again for the Node that is.
+func TestAttestOtherNode(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Config{Node: "n7", Client: new(rest.Config)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, l := &watch{store: s}, storetest.Lease("n7", 7)
+	own := nodes.Own{Exists: true, Node: nodes.Node{Name: "n7", UID: "1"}}
+	for _, step := range []struct {
+		holder, source string
+		lost, asks     bool
+	}{
+		{"", sourceLease, false, true}, // Publish runs at the start
+		{"1", sourceLease, false, true},
+		{"another", sourceLease, true, true},
+		{"another", sourceKept, true, true},
+		{"another", sourceCluster, false, false},
+	} {
+		if step.holder != "" {
+			s.hold(step.holder)
+		}
+		own.Annotations = s.keys.encode(l, step.source)
+		if lost, again := w.attest(t.Context(), own, l); lost != step.lost || again > 0 != step.asks {
+			t.Errorf("%+v: lost %t, again in %v", step, lost, again)
+		}
 	}
 }
