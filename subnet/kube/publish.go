@@ -12,7 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/percale-net/percale/subnet"
+	"github.com/percale-net/percale/subnet/kube/nodes"
 )
+
+// rightsRetry is how long Publish waits where it is refused for want of rights.
+const rightsRetry = time.Second
 
 // Publish implements subnet.Store. Annotations are written only where they
 // differ, on the Node and on its record. A subnet that the cluster did not assign
@@ -24,10 +28,20 @@ func (s *Store) Publish(ctx context.Context, own subnet.Lease) (time.Time, error
 	case own.Node != s.cfg.Node:
 		return time.Time{}, fmt.Errorf("publish lease of %s: this node is %s", own.Node, s.cfg.Node)
 	}
-	for range tries {
+	var denial nodes.Denial
+	for lost := 0; lost < tries; {
 		err := s.publishOnce(ctx, own)
-		if !apierrors.IsConflict(err) {
+		switch {
+		case apierrors.IsConflict(err):
+			lost++
+			continue
+		case !denial.Passes(apierrors.IsForbidden(err)):
 			return time.Time{}, err
+		}
+		select {
+		case <-time.After(rightsRetry):
+		case <-ctx.Done():
+			return time.Time{}, ctx.Err()
 		}
 	}
 	return time.Time{}, fmt.Errorf("publish lease: %w, %d times", errRace, tries)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/percale-net/percale/subnet"
 	"github.com/percale-net/percale/subnet/kube/nodes"
@@ -60,8 +61,9 @@ type watch struct {
 	claims      []claim
 	claimsAt    time.Time // when they were read; zero: they are of no use
 	claimsFault error
-	without     time.Time // since when our Node is seen without pod CIDRs; zero: it has some
-	assigned    bool      // our Node had pod CIDRs since we know it
+	denial      nodes.Denial // of reading them
+	without     time.Time    // since when our Node is seen without pod CIDRs; zero: it has some
+	assigned    bool         // our Node had pod CIDRs since we know it
 	witnesses
 	attestAt time.Time // when our Lease objects are looked at next; zero: there are none
 	told     *subnet.Snapshot
@@ -213,8 +215,12 @@ func (w *watch) readClaims(ctx context.Context) time.Duration {
 		return left
 	}
 	all, err := w.store.listClaims(ctx)
+	passes := w.denial.Passes(apierrors.IsForbidden(err))
 	if w.claimsFault = err; err != nil {
 		w.store.markStale()
+		if passes {
+			w.claimsFault = nil
+		}
 		return retry
 	}
 	w.claims, w.claimsAt = all, time.Now()

@@ -23,6 +23,7 @@ type witnesses struct {
 	bare   map[string]string // UIDs of those that have no pod CIDR, by name; see customOf
 	proven map[string]string // and of those that have one
 	fault  error             // of the last read
+	denial nodes.Denial      // of reading
 }
 
 // assign decides who gives our node its subnets, and returns when to decide
@@ -38,9 +39,12 @@ func (w *watch) assign(ctx context.Context, h heard) (a subnet.Assigned, again t
 			return a, again
 		}
 		if err := w.examine(ctx, n); err != nil {
-			w.witnesses.fault = err
+			if !w.witnesses.denial.Passes(apierrors.IsForbidden(err)) {
+				w.witnesses.fault = err
+			}
 			return a, retry
 		}
+		w.witnesses.denial.Passes(false)
 		w.custom = w.store.keys.customOf(h.peers.Nodes, w.store.cfg.Node, w.bare)
 		st.custom = w.custom
 	}

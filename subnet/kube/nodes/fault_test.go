@@ -158,7 +158,6 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{http.StatusUnauthorized, "does not accept our token"},
-		{http.StatusForbidden, "does not let us read them"},
 		{http.StatusTooManyRequests, "is overloaded"},
 		{http.StatusNotFound, "does not answer as one"},
 		{http.StatusInternalServerError, "refused: x"},

@@ -47,6 +47,7 @@ type feed struct {
 	listed  bool   // the table is a whole one
 	next    uint64 // watch from here; 0: list anew
 	rewound bool   // not told yet
+	denial  Denial
 	fault   string // Gist of what fail was called with last; "": nothing, or nil
 
 	watching time.Time // when the watch of this turn began; zero: not yet

@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -29,8 +30,12 @@ func (f *feed) judge(err error) (after time.Duration) {
 	return after
 }
 
-// failed tells what went wrong, unless that has been told.
+// failed tells what went wrong, unless that has been told or may pass by itself.
 func (f *feed) failed(err error) {
+	var r *refusal
+	if f.denial.Passes(errors.As(err, &r) && r.code == http.StatusForbidden) {
+		return
+	}
 	if g := Gist(err); g != f.fault {
 		f.fault = g
 		f.fail(f.client.explain(f.query.what(), err))
@@ -39,6 +44,7 @@ func (f *feed) failed(err error) {
 
 // well tells that all is well, unless that has been told.
 func (f *feed) well() {
+	f.denial.Passes(false)
 	if f.fault != "" {
 		f.fault = ""
 		f.fail(nil)
