@@ -50,7 +50,7 @@ func TestDenial(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var faults []error
-		w := &watch{store: denying(t, time.Hour), fn: func(subnet.Snapshot) {}, fail: func(err error) { faults = append(faults, err) }}
+		w := &watch{store: denying(t, time.Hour), suspect: func([]string) {}, fn: func(subnet.Snapshot) {}, fail: func(err error) { faults = append(faults, err) }}
 		w.hearPeers(nodes.Snapshot{})
 		w.hearOwn(nodes.Own{Exists: true, Node: nodes.Node{Name: "n7", Annotations: map[string]string{keySource: sourceLease}}})
 		w.store.contend()

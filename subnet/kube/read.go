@@ -32,6 +32,7 @@ func (s *Store) read(all *nodes.Snapshot, bare map[string]string) read {
 			Reason: "there are too many Nodes, or their names are none; kubectl get nodes lists them"})
 	}
 	subnet.Sort(r.leases)
+	r.clashes = clashes(all.Nodes, r.leases)
 	slices.SortFunc(r.refused, func(a, b subnet.Refusal) int {
 		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Lease, b.Lease), strings.Compare(a.Reason, b.Reason))
 	})

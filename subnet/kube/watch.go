@@ -36,6 +36,7 @@ func (s *Store) Watch(ctx context.Context, fn func(subnet.Snapshot), fail func(e
 		}
 		peers, err = nodes.New(cfg)
 	}
+	w.suspect = peers.Suspect
 	s.markStale()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return peers.Run(ctx, w.hearPeers, w.hearPeersFault) })
@@ -52,6 +53,9 @@ type watch struct {
 	store *Store
 	fn    func(subnet.Snapshot)
 	fail  func(error)
+
+	// suspect is nodes.Watcher.Suspect.
+	suspect func(names []string)
 
 	mu    sync.Mutex
 	heard heard // needs mu
@@ -86,6 +90,7 @@ type read struct {
 	leases  []subnet.Lease
 	refused []subnet.Refusal
 	custom  custom
+	clashes []string // Nodes that only their records stand for; see clashes
 }
 
 func (w *watch) hear(note func(*heard)) {
@@ -149,6 +154,7 @@ func (w *watch) round(ctx context.Context) time.Duration {
 	if h.peers != nil && h.own != nil {
 		if w.from != h.peers {
 			w.read = w.store.read(h.peers, w.bare)
+			w.suspect(w.clashes)
 		}
 		again = w.look(ctx, h)
 	}

@@ -35,7 +35,7 @@ func TestSameFault(t *testing.T) {
 	}
 	var told []subnet.Snapshot
 	var faults []error
-	w := &watch{store: s,
+	w := &watch{store: s, suspect: func([]string) {},
 		fn:   func(s subnet.Snapshot) { told = append(told, s) },
 		fail: func(err error) { faults = append(faults, err) },
 	}

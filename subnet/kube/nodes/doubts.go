@@ -13,6 +13,7 @@ import (
 type doubts struct {
 	differed map[string]bool // the record differed when its Node was looked at last
 	instead  map[string]Node // so twice: what counts in its place; a zero Node where there is none
+	clashed  map[string]Node // records that contradicted others, as they were when that was found
 	lone     map[string]Node // Nodes that bear the label, and had no record when they were looked at
 }
 
@@ -67,6 +68,25 @@ func (d *doubts) lookAt(s sight, name string) (changed bool) {
 	delete(d.lone, name)
 	put(&d.instead, name, n)
 	return !was || !before.says(n)
+}
+
+// suspect takes Nodes whose records contradict those of others. It returns those
+// to look at now, of which one look is enough: the few first ones of which this
+// is news.
+func (d *doubts) suspect(records map[string]Node, names []string) (fresh []string) {
+	maps.DeleteFunc(d.clashed, func(name string, _ Node) bool { _, there := records[name]; return !there })
+	for _, name := range names {
+		record, has := records[name]
+		if old, was := d.clashed[name]; !has || was && old.says(record) {
+			continue
+		}
+		put(&d.clashed, name, record)
+		put(&d.differed, name, true)
+		if fresh = append(fresh, name); len(fresh) == maxSingle {
+			break
+		}
+	}
+	return fresh
 }
 
 func (d *doubts) drop(name string) {

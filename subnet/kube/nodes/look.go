@@ -12,6 +12,25 @@ import (
 // usualLook is how often the Nodes that have records are looked at.
 const usualLook = 10 * time.Minute
 
+// Suspect has the Nodes looked at soon whose records, two or more, cannot all be
+// right, such as those that publish one subnet; the most suspicious come first. It
+// does not block, and looks again only when a record has changed.
+func (w *Watcher) Suspect(names []string) {
+	if w.records == nil || len(names) == 0 {
+		return
+	}
+	if fresh := w.merger.suspect(names); len(fresh) > 0 {
+		select {
+		case w.clashes <- fresh:
+		default: // they are in doubt, and looked at later
+		}
+	}
+}
+
+// A node writes its record first and then its Node, within this time; and all
+// agents are not to ask at once.
+const settling = time.Second
+
 // attend looks at the Nodes that have records at intervals, at those in doubt
 // more often, and lets go of those that are gone, until ctx ends. That a look
 // fails is no fault: the feeds ask the same server, and tell.
@@ -23,6 +42,8 @@ func (w *Watcher) attend(ctx context.Context) {
 	all, some := time.NewTimer(rand.N(every/10+1)), time.NewTimer(every/10)
 	defer all.Stop()
 	defer some.Stop()
+	var clash []string
+	var soon <-chan time.Time
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -34,6 +55,13 @@ func (w *Watcher) attend(ctx context.Context) {
 				w.look(ctx, names)
 			}
 			some.Reset(every/20 + rand.N(every/10+1))
+		case names := <-w.clashes:
+			if clash = append(clash, names...); soon == nil {
+				soon = time.After(settling + rand.N(settling+time.Duration(w.cfg.Expect)*time.Millisecond))
+			}
+		case <-soon:
+			w.look(ctx, clash[:min(len(clash), maxSingle)]) // the others are in doubt, and looked at later
+			clash, soon = nil, nil
 		case <-w.merger.due.C:
 			// A node or two go every day. That many go at once is more likely
 			// a mistake made with the records, which their Nodes can tell.

@@ -140,6 +140,14 @@ func (m *merger) suspects() []string {
 	return m.doubts.names()
 }
 
+// suspect returns which of the Nodes to look at now, since their records contradict
+// others.
+func (m *merger) suspect(names []string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doubts.suspect(m.parts[1].Nodes, names)
+}
+
 // failed takes what a feed says is wrong; nil: nothing. Of two faults the first
 // feed's is told.
 func (m *merger) failed(feed int, err error) {

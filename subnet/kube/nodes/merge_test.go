@@ -5,6 +5,7 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -153,4 +154,38 @@ func TestDoubts(t *testing.T) {
 	m.want(t, "seen without the label", "n1=w", "n2=r")
 	m.tell(0, Snapshot{})
 	m.want(t, "labelled again", "n1=r", "n2=r")
+}
+
+// TestSuspect: of records that contradict others one look is enough, and no more
+// are looked at for that than it takes.
+func TestSuspect(t *testing.T) {
+	t.Parallel()
+	m := newMerging()
+	m.tell(0, Snapshot{})
+	m.tell(1, Snapshot{Nodes: nodesOf("n1=r", "n2=r")})
+	want := func(what string, names, fresh []string) {
+		t.Helper()
+		if got := m.suspect(names); !slices.Equal(got, fresh) {
+			t.Errorf("%s: to be looked at: %q; want %q", what, got, fresh)
+		}
+	}
+	all := []string{"n1", "n2", "n3"}
+	want("news", all, all[:2])
+	m.looked(nodesOf("n1=x", "n2=r"), all[:2])
+	m.want(t, "one look", "n1=x", "n2=r")
+	want("the same", all, nil)
+	m.tell(1, Snapshot{Nodes: nodesOf("n1=r", "n2=s")})
+	want("another record", all, all[1:2])
+	var many []string
+	for i := range 2*maxSingle + 1 {
+		many = append(many, fmt.Sprintf("m%02d=r", i))
+	}
+	m.tell(1, Snapshot{Nodes: nodesOf(many...)})
+	names := slices.Sorted(maps.Keys(nodesOf(many...)))
+	want("many", names, names[:maxSingle])
+	want("the next", names, names[maxSingle:2*maxSingle])
+	want("the rest", names, names[2*maxSingle:])
+	if n := len(m.clashed); n != len(names) {
+		t.Errorf("%d records are remembered; want those that are there, %d", n, len(names))
+	}
 }

@@ -21,7 +21,8 @@ import (
 // and is the truth: a Node that is seen without the label counts, and not its
 // record. The Nodes with the label are looked at too from time to time, by their
 // metadata, and where one says something else than its record twice in a row, or
-// has none, it counts. A Node that is seen nowhere any more is kept for some
+// has none, it counts; so it does after one look, made at once, where two records
+// contradict each other. A Node that is seen nowhere any more is kept for some
 // seconds, since the API server tells of Nodes and records in no certain order.
 type Records struct {
 	Namespace string // where they are

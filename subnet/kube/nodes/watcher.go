@@ -33,6 +33,7 @@ type Watcher struct {
 	feed    *feed
 	records *feed // nil: none
 	merger  merger
+	clashes chan []string // Nodes to look at; see Suspect
 
 	reread *time.Timer   // asks again for pod CIDRs that are lacking
 	delay  time.Duration // of reread
@@ -62,6 +63,7 @@ func New(cfg Config) (*Watcher, error) {
 		}
 		w.merger.parts = append(w.merger.parts, part{})
 		w.merger.due = time.NewTimer(linger)
+		w.clashes = make(chan []string, 1)
 	}
 	return w, nil
 }
