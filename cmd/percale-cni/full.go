@@ -44,7 +44,7 @@ func explainFull(ctx context.Context, full *ipam.FullError, store local.Store, h
 	if gone := v.Use(full.Subnet).Gone; err == nil && gone > 0 {
 		return fmt.Errorf("%w, %d of them by sandboxes that no longer exist (percale ipam gc)", full, gone)
 	}
-	return fmt.Errorf("%w: delete pods of this node, or give nodes bigger subnets (SubnetLen; percale plan)", full)
+	return fmt.Errorf("%w: delete pods of this node, or give nodes bigger subnets (SubnetLen, or --node-cidr-mask-size of kube-controller-manager; percale plan)", full)
 }
 
 // explainPorts says in words that a bridge has no port left.

@@ -5,6 +5,7 @@ package nodes
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -175,6 +176,11 @@ func refusalOf(resp *http.Response) error {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if status, err2 := inner(body); err == nil && err2 == nil && r.decode(status) == nil {
+		return r
+	}
+	var status struct{ Message, Reason string } // what refuses us before the server knows what we accept, says it in JSON
+	if json.Unmarshal(body, &status) == nil && status.Message != "" {
+		r.message, r.reason = cut([]byte(status.Message), 500), cut([]byte(status.Reason), 64)
 		return r
 	}
 	r.message = cut([]byte(strings.Join(strings.Fields(string(body)), " ")), 200)

@@ -21,8 +21,8 @@ func (c *client) explain(what string, err error) error {
 		return fmt.Errorf("%s does not accept our token or certificate, so that we learn of no change; "+
 			"look whether the service account is there and its token is mounted: kubectl -n kube-percale get serviceaccount percale: %w", at, err)
 	case code == http.StatusForbidden:
-		return fmt.Errorf("%s does not let us read them, so that we learn of no change; apply the manifest's roles again, or look who has the right: "+
-			"kubectl -n kube-percale get clusterrole,clusterrolebinding,role,rolebinding -l app.kubernetes.io/name=percale -o yaml: %w", at, err)
+		return fmt.Errorf("%s does not let us read them, so that we learn of no change; apply the manifest's roles again; what it has now: "+
+			"kubectl auth can-i --list -n kube-percale --as=system:serviceaccount:kube-percale:percale: %w", at, err)
 	case code == http.StatusTooManyRequests:
 		return fmt.Errorf("%s is overloaded and puts us off; we try again: %w", at, err)
 	case code == http.StatusNotFound || code == http.StatusNotAcceptable || errors.Is(err, errServer):
