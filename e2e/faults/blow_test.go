@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/percale-net/percale/internal/lab"
+	"github.com/percale-net/percale/internal/lab/labtest"
 )
 
 // A blow is a fault that may befall a node at any time, while it still suffers
@@ -195,7 +196,7 @@ func dropLease(ctx context.Context, s *struck) error {
 	ctx, cancel := context.WithTimeout(ctx, blowMost)
 	defer cancel()
 	return withEtcd(ctx, s.lab, func(ctx context.Context, c *clientv3.Client) error {
-		err := soon(ctx, func() error {
+		err := labtest.Until(ctx, func() error {
 			all, err := leases(ctx, c, s.lab)
 			if err != nil {
 				return err
@@ -216,28 +217,11 @@ func dropLease(ctx context.Context, s *struck) error {
 		if _, err := c.Delete(ctx, string(kv.Key)); err != nil {
 			return err
 		}
-		return soon(ctx, func() error {
+		return labtest.Until(ctx, func() error {
 			_, err := leaseOf(ctx, c, s.lab, s.node.Name())
 			return err
 		})
 	})
-}
-
-// soon waits until ok returns nil, and returns what it said last when ctx ends.
-func soon(ctx context.Context, ok func() error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
-	}
 }
 
 // withoutEtcd breaks etcd for a moment, for all.

@@ -114,6 +114,12 @@ func Eventually(tb testing.TB, long time.Duration, check func() error) error {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), long)
 	defer cancel()
+	return Until(ctx, check)
+}
+
+// Until calls check until it returns nil, or until ctx ends; then it returns
+// check's last error.
+func Until(ctx context.Context, check func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
